@@ -1,0 +1,92 @@
+"""`slicewise models`: what is installed, and a model's card."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from slicewise.cli.common import add_common_options
+
+if TYPE_CHECKING:
+    from slicewise.package import ModelPackage
+
+EPILOG = """\
+example:
+  slicewise models
+  slicewise models runs/first
+  slicewise models ich-phantom-small --json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `models`."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list the shipped models, or show a model's card",
+        description="List the models that ship with slicewise, or show the card of one MODEL.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="shipped model, model package or run folder")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    add_common_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs `models`."""
+    import json
+
+    from slicewise.package import DEFAULT_MODEL, load_package, shipped_models
+
+    if arguments.name is not None:
+        package = load_package(arguments.name)
+        print(json.dumps(_content(package), indent=1) if arguments.json else "\n".join(_card(package)))
+        return 0
+    packages = [load_package(name) for name in shipped_models()]
+    if arguments.json:
+        print(json.dumps([_content(package) for package in packages], indent=1))
+        return 0
+    for package in packages:
+        manifest = package.manifest
+        default = " (default)" if manifest.name == DEFAULT_MODEL else ""
+        print(f"{manifest.name}{default}  version {manifest.version}: {manifest.task.title}")
+    return 0
+
+
+def _content(package: ModelPackage) -> dict[str, object]:
+    import msgspec
+
+    content: dict[str, object] = msgspec.to_builtins(package.manifest)
+    return {"digest": package.digest, "bytes": _size(package), **content}
+
+
+def _size(package: ModelPackage) -> int:
+    return sum(len(content) for content in package.files.values())
+
+
+def _card(package: ModelPackage) -> Iterator[str]:
+    manifest = package.manifest
+    task, provenance = manifest.task, manifest.provenance
+    yield f"{manifest.name}, version {manifest.version}"
+    yield f"  task            {task.title} ({task.name})"
+    yield f"  labels          {', '.join(task.label_names)}"
+    windows = ", ".join(f"{item.name} {item.center:g}/{item.width:g}" for item in task.channels)
+    yield f"  input           windows {windows}"
+    yield f"  stage 1         {manifest.encoder}, descriptors of {manifest.descriptor_size}"
+    yield f"  stage 2         {manifest.fusion.name}"
+    yield f"  size            {_size(package) / 1e6:.1f} MB, weights in {manifest.weights}"
+    yield f"  trained on      {provenance.trained_on}"
+    yield f"  patients        {', '.join(f'{count} {part}' for part, count in provenance.patients.items())}"
+    yield f"  dataset digest  {provenance.dataset_digest}"
+    yield f"  trained with    {', '.join(f'{name} {version}' for name, version in provenance.versions.items())}"
+    yield f"  intended use    {task.intended_use}"
+    for limitation in manifest.limitations:
+        yield f"  limitation      {limitation}"
+    yield f"  thresholds      {', '.join(f'{name} {value:.3f}' for name, value in manifest.thresholds.items())}"
+    yield f"                  set by: {manifest.threshold_rule}"
+    for name, value in manifest.metrics.items():
+        yield f"  {name}: {value:.4f}"
+    yield f"  licence         {manifest.license}"
+    yield f"  digest          {package.digest}"

@@ -1,0 +1,133 @@
+"""`slicewise predict`: scans -> slice-level probabilities, tables and a report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.errors import UsageError
+
+if TYPE_CHECKING:
+    from slicewise.results import Rejection, Results
+    from slicewise.task import Task
+
+ALL_SCORED, NOTHING_SCORED, SOME_UNREADABLE = 0, 1, 3
+FORMATS = ("csv", "json", "html")
+
+EPILOG = """\
+example:
+  slicewise predict scans/ --output results
+  slicewise predict scans/ --output results --model runs/mine --formats csv,json
+
+writes into --output:
+  slices.csv series.csv studies.csv rejected.csv (csv), results.json (json), report.html (html)
+
+exit code: 0 all was scored that should be, 3 some input was unreadable (the rest was scored),
+1 nothing could be scored, 2 the call is wrong
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `predict`."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="score scans slice by slice",
+        description="Score every slice of every suitable series. Research software, not for diagnosis.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="DICOM file or folder of any depth")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--model", metavar="MODEL", help="shipped model, model package or run folder")
+    parser.add_argument("--runtime", choices=("openvino", "onnxruntime", "torch"), default="openvino")
+    parser.add_argument("--formats", default=",".join(FORMATS), help="what to write (default: %(default)s)")
+    parser.add_argument(
+        "--series", action="append", default=[], metavar="UID", help="read this series whatever the rules say"
+    )
+    add_common_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs `predict`."""
+    formats = _formats(arguments.formats)
+    missing = [path for path in arguments.inputs if not path.exists()]
+    if missing:
+        raise UsageError(f"{missing[0]}: there is no such file or folder")
+
+    from slicewise import __version__
+    from slicewise.inference.detector import Detector
+    from slicewise.package import DEFAULT_MODEL
+    from slicewise.results import DISCLAIMER, Results
+
+    detector = Detector.load(arguments.model or DEFAULT_MODEL, arguments.runtime)
+    rejected: list[Rejection] = []
+    studies = tuple(
+        detector.predict(
+            arguments.inputs,
+            series=arguments.series,
+            on_rejected=rejected.append,
+            progress=terminal_progress(quiet=arguments.quiet),
+        )
+    )
+    results = Results(detector.summary, studies, tuple(rejected), __version__)
+    _write(arguments.output, results, detector.task, formats)
+    print(_table(results))
+    print(f"{_summary(results)} Results: {arguments.output}")
+    print(DISCLAIMER)
+    if not studies:
+        return NOTHING_SCORED
+    return SOME_UNREADABLE if any(item.kind == "unreadable" for item in rejected) else ALL_SCORED
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    formats = tuple(item.strip() for item in text.split(",") if item.strip())
+    unknown = [item for item in formats if item not in FORMATS]
+    if unknown or not formats:
+        raise UsageError(f"--formats {text}: expected a list of {', '.join(FORMATS)}")
+    return formats
+
+
+def _write(output: Path, results: Results, task: Task, formats: Iterable[str]) -> None:
+    from slicewise import results as writers
+    from slicewise.files import write_bytes_atomically
+
+    labels = results.model.labels
+    output.mkdir(parents=True, exist_ok=True)
+    if "csv" in formats:
+        writers.write_slices_csv(output / "slices.csv", results.studies, labels)
+        writers.write_series_csv(output / "series.csv", results.studies, labels)
+        writers.write_studies_csv(output / "studies.csv", results.studies, labels)
+        writers.write_rejected_csv(output / "rejected.csv", results.rejected)
+    if "json" in formats:
+        write_bytes_atomically(output / "results.json", writers.encode_results(results))
+    if "html" in formats:
+        from slicewise.reporting.html import write_report
+
+        write_report(output / "report.html", results, task)
+
+
+def _table(results: Results) -> str:
+    model = results.model
+    rows = [("study", "slices", *model.labels, "flagged slices")]
+    for study in results.studies:
+        slices = [item for series in study.series for item in series.slices]
+        flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
+        probabilities = (f"{study.probabilities[name]:.3f}" for name in model.labels)
+        rows.append((study.study_uid[-24:], str(len(slices)), *probabilities, str(flagged)))
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _summary(results: Results) -> str:
+    unreadable = sum(item.kind == "unreadable" for item in results.rejected)
+    not_chosen = len(results.rejected) - unreadable
+    scored = f"{len(results.studies)} {'study' if len(results.studies) == 1 else 'studies'} scored"
+    return f"{scored}, {unreadable} unreadable, {not_chosen} not chosen."

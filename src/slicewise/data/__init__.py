@@ -1,0 +1,1 @@
+"""From label tables and prepared datasets to training batches."""

@@ -1,0 +1,104 @@
+"""A detector on a prepared dataset: predictions for patients that the model has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from slicewise.errors import DatasetError
+from slicewise.evaluation.predictions import PredictionTable
+from slicewise.progress import Progress, no_progress
+
+if TYPE_CHECKING:  # `evaluate --predictions` works without the libraries that these import
+    from slicewise.data.store import Dataset, SeriesRecord
+    from slicewise.inference.detector import Detector
+
+Split = Literal["test", "all"]
+SPLITS: tuple[Split, ...] = ("test", "all")
+
+
+def predict_dataset(
+    detector: Detector,
+    dataset: Dataset,
+    split: Split = "test",
+    *,
+    allow_seen_patients: bool = False,
+    progress: Progress = no_progress,
+) -> PredictionTable:
+    """Scores every original slice of a dataset.
+
+    Args:
+        detector: The model.
+        dataset: A prepared dataset with the labels and the preprocessing of the model.
+        split: "test" for the patients held out by `splits.csv`, "all" for every patient.
+        allow_seen_patients: Score patients that the model was trained or calibrated on as well. Such numbers say
+            nothing about new patients.
+        progress: Reports on series.
+
+    Raises:
+        DatasetError: As `select_records`.
+    """
+    records = select_records(detector, dataset, split, allow_seen_patients=allow_seen_patients)
+    probabilities = [
+        detector.predict_input(dataset.input(record))
+        for record in progress(records, description="Scoring", total=len(records), unit="series")
+    ]
+    slices = [(record, index) for record in records for index in range(len(record.slices))]
+    references = [record.slices[index] for record, index in slices]
+    patients = {record.patient_id for record in records}
+    seen = sum(detector.package.has_seen(patient) for patient in patients)
+    warning = f"{seen} of {len(patients)} patients were seen in training: the numbers are too good"
+    return PredictionTable(
+        label_names=dataset.task.label_names,
+        patient_ids=tuple(record.patient_id for record, _ in slices),
+        study_uids=tuple(record.study_uid for record, _ in slices),
+        series_uids=tuple(record.series_uid for record, _ in slices),
+        sop_uids=tuple(reference.sop_uid for reference in references),
+        frames=tuple(reference.frame for reference in references),
+        files=tuple(reference.file for reference in references),
+        slice_index=tuple(index for _, index in slices),
+        positions_mm=np.concatenate([np.array(record.positions_mm) for record in records]),
+        probabilities=np.concatenate(probabilities),
+        targets=np.concatenate([record.label_array for record in records]),
+        warnings=(warning,) if seen else (),
+    )
+
+
+def select_records(
+    detector: Detector, dataset: Dataset, split: Split, *, allow_seen_patients: bool = False
+) -> Sequence[SeriesRecord]:
+    """Returns the series that `predict_dataset` scores, after checking that the model may score them.
+
+    Raises:
+        DatasetError: If the dataset has other labels or another preprocessing than the model, holds no patient of the
+            split, or holds patients that the model has seen.
+    """
+    manifest = detector.package.manifest
+    if dataset.task.label_names != manifest.task.label_names:
+        raise DatasetError(
+            f"The dataset has the labels {', '.join(dataset.task.label_names)}, the model '{manifest.name}' has "
+            f"{', '.join(manifest.task.label_names)}. Evaluate the model on a dataset of its own task"
+        )
+    if dataset.task.preprocessing.digest() != manifest.preprocessing_digest:
+        raise DatasetError(
+            f"The dataset was prepared with other preprocessing than the model '{manifest.name}' was trained on. "
+            "Prepare it again with the task of the model"
+        )
+    records = [record for record in dataset.records if split == "all" or dataset.splits[record.patient_id] == split]
+    if not records:
+        raise DatasetError(
+            "The dataset holds no test patients. Prepare it with --holdout, or score every patient with --split all"
+            if split == "test"
+            else "The dataset holds no series"
+        )
+    patients = {record.patient_id for record in records}
+    seen = sum(detector.package.has_seen(patient) for patient in patients)
+    if seen and not allow_seen_patients:
+        raise DatasetError(
+            f"The model '{manifest.name}' was trained on {seen} of the {len(patients)} patients: its numbers "
+            "would be too good. Score other patients, or, if that is what you want, use --allow-seen-patients",
+            reason="seen_patients",
+        )
+    return records

@@ -1,0 +1,35 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path` and renames it to `path` when the block ends without an error.
+
+    The block may create a file or a folder there. After an error nothing is left behind and what stood at `path`
+    before is untouched. A folder can only be renamed to a path that is free.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes a whole file."""
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(content)

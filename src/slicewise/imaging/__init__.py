@@ -1,0 +1,1 @@
+"""From files to the input of the networks. Needs no torch."""

@@ -1,0 +1,228 @@
+"""Series -> Volume: checks that its slices form a stack, orders and decodes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from slicewise.errors import GeometryError, UnreadableFileError
+from slicewise.imaging.decode import DecodedSlice, decode_slice
+from slicewise.imaging.discover import SliceHeader
+from slicewise.imaging.geometry import AxialGeometry, order_slices
+from slicewise.imaging.series import Series
+from slicewise.results import Rejection
+from slicewise.volume import FloatImages, ScanWarning, SliceReference, Volume
+
+_SPACING_TOLERANCE = 1e-3
+"""Largest relative difference of pixel spacing within a series."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The headers of a series that form a stack.
+
+    Attributes:
+        headers: From feet to head.
+        geometry: Positions, tilt, duplicates; `order` refers to the headers that have a position, as found.
+        pixel_spacing_mm: Distance between rows and between columns.
+        rejected: Slices without a position.
+    """
+
+    headers: tuple[SliceHeader, ...]
+    geometry: AxialGeometry
+    pixel_spacing_mm: tuple[float, float]
+    rejected: tuple[Rejection, ...]
+
+
+def stack_headers(series: Series) -> Stack:
+    """Orders the slices of a series and checks that they form a stack; reads no pixels.
+
+    Raises:
+        GeometryError: If they do not; `reason` is a code of `REASONS`.
+    """
+    placed = [item for item in series.headers if item.image_position is not None and item.image_orientation is not None]
+    if not placed:
+        raise GeometryError(
+            "No slice states Image Position (0020,0032) and Image Orientation (0020,0037), so the slices cannot be "
+            "ordered. Export the series again with its geometry.",
+            reason="no_position",
+        )
+    _refuse_mixed(placed, "mixed_patients", "Patient ID (0010,0020)", [item.patient_id for item in placed])
+    _refuse_mixed(
+        placed, "mixed_matrix", "Rows x Columns (0028,0010)", [f"{item.rows} x {item.columns}" for item in placed]
+    )
+    spacing = _pixel_spacing(placed)
+    geometry = _geometry(placed)
+    without = [item for item in series.headers if item.image_position is None or item.image_orientation is None]
+    return Stack(
+        headers=tuple(placed[index] for index in geometry.order),
+        geometry=geometry,
+        pixel_spacing_mm=spacing,
+        rejected=tuple(_without_position(item) for item in without),
+    )
+
+
+def load_volume(series: Series, workers: int = 2) -> tuple[Volume, tuple[Rejection, ...]]:
+    """Decodes a series.
+
+    Slices that cannot be decoded or have no position are left out: each gives a rejection, and the volume a warning
+    (slices_missing). Of files that hold the same image one is read.
+
+    Args:
+        series: The series.
+        workers: Threads that decode.
+
+    Returns:
+        The volume from feet to head, and the files that are not in it.
+
+    Raises:
+        GeometryError: If the slices do not form a stack.
+        UnreadableFileError: If not one slice can be decoded.
+    """
+    stack = stack_headers(series)
+    first = stack.headers[0]
+    values = np.empty((len(stack.headers), first.rows, first.columns), dtype=np.float32)
+    decoded = _decode_into(values, stack.headers, workers)
+    problems = [outcome for outcome in decoded if isinstance(outcome, Rejection)]
+    if len(problems) == len(decoded):
+        raise UnreadableFileError(
+            f"None of the {len(decoded)} slices can be decoded. The first: {problems[0].message}",
+            reason=problems[0].reason,
+        )
+    repeated = _repeated_files(values, stack.headers, decoded)
+    keep = [
+        index for index, outcome in enumerate(decoded) if not isinstance(outcome, Rejection) and index not in repeated
+    ]
+    headers, geometry = stack.headers, stack.geometry
+    if len(keep) < len(decoded):
+        headers = tuple(headers[index] for index in keep)
+        geometry = _geometry(headers)
+        headers = tuple(headers[index] for index in geometry.order)
+        values = values[np.asarray(keep)[geometry.order]]
+    rejected = (*stack.rejected, *problems, *repeated.values())
+    missing = [item for item in rejected if item.kind == "unreadable"]
+    warnings = (*geometry.warnings, *_distinct_warnings(decoded), *_missing_warning(missing))
+    volume = Volume(
+        values=values,
+        positions_mm=geometry.positions_mm,
+        pixel_spacing_mm=stack.pixel_spacing_mm,
+        tilt_degrees=geometry.tilt_degrees,
+        duplicate_rank=geometry.duplicate_rank,
+        slices=tuple(SliceReference(item.sop_uid, item.frame, item.file) for item in headers),
+        patient_id=series.patient_id,
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        modality=series.modality,
+        warnings=warnings,
+    )
+    return volume, rejected
+
+
+def _geometry(headers: Sequence[SliceHeader]) -> AxialGeometry:
+    return order_slices(
+        np.array([item.image_position for item in headers], dtype=np.float64),
+        np.array([item.image_orientation for item in headers], dtype=np.float64),
+        [item.instance_number for item in headers],
+        [item.sop_uid for item in headers],
+    )
+
+
+def _refuse_mixed(headers: Sequence[SliceHeader], reason: str, what: str, values: Sequence[str]) -> None:
+    counts = Counter(values)
+    if len(counts) == 1:
+        return
+    found = ", ".join(f"'{value}' in {count} slices" for value, count in counts.most_common(3))
+    odd = next(item.file for item, value in zip(headers, values, strict=True) if value == counts.most_common()[-1][0])
+    raise GeometryError(
+        f"The slices differ in {what}: {found}, as {odd}. Expected one value a series; split the series.",
+        reason=reason,
+    )
+
+
+def _pixel_spacing(headers: Sequence[SliceHeader]) -> tuple[float, float]:
+    known = [item.pixel_spacing_mm for item in headers if item.pixel_spacing_mm is not None]
+    if len(known) < len(headers):
+        raise GeometryError(
+            f"{len(headers) - len(known)} of {len(headers)} slices state no usable Pixel Spacing (0028,0030), so the "
+            "size of the head is unknown. Export the series again with its geometry.",
+            reason="no_pixel_spacing",
+        )
+    table = np.array(known)
+    low, high = table.min(axis=0), table.max(axis=0)
+    if np.any(high - low > _SPACING_TOLERANCE * low):
+        raise GeometryError(
+            f"The slices differ in Pixel Spacing (0028,0030): from {low[0]:g} x {low[1]:g} to {high[0]:g} x "
+            f"{high[1]:g} mm. Expected one value a series; split the series.",
+            reason="mixed_spacing",
+        )
+    return known[0]
+
+
+def _without_position(header: SliceHeader) -> Rejection:
+    message = f"{header.file}: has no Image Position (0020,0032) or Image Orientation (0020,0037); the others have."
+    return Rejection(header.file, "unreadable", "no_position", message, header.series_uid)
+
+
+def _decode_into(
+    values: FloatImages, headers: Sequence[SliceHeader], workers: int
+) -> list[Rejection | tuple[ScanWarning, ...]]:
+    """Decodes every slice to its place in `values`; returns for each its warnings, or why it is not there."""
+
+    def decode(index: int) -> Rejection | tuple[ScanWarning, ...]:
+        header = headers[index]
+        try:
+            image: DecodedSlice = decode_slice(header.path)
+        except UnreadableFileError as error:
+            return Rejection(header.file, "unreadable", error.reason, str(error), header.series_uid)
+        values[index] = image.values
+        return image.warnings
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        return list(pool.map(decode, range(len(headers))))
+
+
+def _repeated_files(
+    values: FloatImages, headers: Sequence[SliceHeader], decoded: Sequence[Rejection | tuple[ScanWarning, ...]]
+) -> dict[int, Rejection]:
+    """Returns the slices whose SOP Instance UID an earlier file has: results are keyed by it, so one is read."""
+    repeated: dict[int, Rejection] = {}
+    first: dict[tuple[str, int], int] = {}
+    by_file = sorted(range(len(headers)), key=lambda index: headers[index].file)
+    for index in by_file:
+        if isinstance(decoded[index], Rejection):
+            continue
+        header = headers[index]
+        other = first.setdefault((header.sop_uid, header.frame), index)
+        if other == index:
+            continue
+        same = _equal(values[index], values[other]) and header.image_position == headers[other].image_position
+        what = "the same image" if same else "another image with the same SOP Instance UID (0008,0018)"
+        repeated[index] = Rejection(
+            path=header.file,
+            kind="not_chosen" if same else "unreadable",
+            reason="duplicate_file" if same else "conflicting_sop_uid",
+            message=f"{header.file}: {headers[other].file} holds {what}; that one was read.",
+            series_uid=header.series_uid,
+        )
+    return repeated
+
+
+def _equal(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
+    return bool(np.array_equal(one, other))
+
+
+def _distinct_warnings(decoded: Sequence[Rejection | tuple[ScanWarning, ...]]) -> tuple[ScanWarning, ...]:
+    found = dict.fromkeys(item for outcome in decoded if isinstance(outcome, tuple) for item in outcome)
+    return tuple(found)
+
+
+def _missing_warning(missing: Sequence[Rejection]) -> tuple[ScanWarning, ...]:
+    if not missing:
+        return ()
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in Counter(item.reason for item in missing).items())
+    return (ScanWarning("slices_missing", f"{len(missing)} slices of the series could not be read ({reasons})."),)

@@ -1,0 +1,197 @@
+"""Volume -> ModelInput: the one function that training and prediction share (numpy and scipy only).
+
+`prepare` stores exactly its output and `predict` calls it too. Windows come after it, elementwise.
+A change of its output must raise `slicewise.task.PREPROCESSING_VERSION`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from slicewise.imaging.geometry import median_spacing_mm
+from slicewise.task import PreprocessingParameters
+from slicewise.volume import FloatImages, ScanWarning, Volume
+
+Floats = npt.NDArray[np.float64]
+
+OUTSIDE_HU = -1024.0
+"""What lies outside the image counts as air."""
+
+_SEARCH_MM = 4.0
+"""The head is looked for on a grid of about this size: fine enough for a centre, coarse enough to be quick."""
+
+_INT16 = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """A series on the grid of a task, and the way back to its original slices.
+
+    Attributes:
+        values: HU, shape (inputs, size, size), int16.
+        positions_mm: Position along the slice normal, shape (inputs,), ascending.
+        duplicate_rank: Shape (inputs,). 0 for inputs that their neighbours see, above for further ones there.
+        slab_of_slice: Shape (slices,): index of the input that each original slice went into.
+        origin_px: Row and column, in the original image, of the centre of the first grid pixel; whole numbers are
+            pixel centres.
+        step_px: Original rows and columns from one grid pixel to the next.
+        warnings: What this step adds to the warnings of the volume: no_body_found.
+    """
+
+    values: npt.NDArray[np.int16]
+    positions_mm: Floats
+    duplicate_rank: npt.NDArray[np.int64]
+    slab_of_slice: npt.NDArray[np.int64]
+    origin_px: tuple[float, float]
+    step_px: tuple[float, float]
+    warnings: tuple[ScanWarning, ...] = ()
+
+    def to_original(self, rows: npt.ArrayLike, columns: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """Maps pixels of the grid to the original images.
+
+        Args:
+            rows: Rows on the grid; fractions are allowed, whole numbers are pixel centres.
+            columns: Columns on the grid, likewise.
+
+        Returns:
+            Rows and columns in the original image, in the shapes given, whole numbers again at pixel centres.
+        """
+        return (
+            self.origin_px[0] + self.step_px[0] * np.asarray(rows, dtype=np.float64),
+            self.origin_px[1] + self.step_px[1] * np.asarray(columns, dtype=np.float64),
+        )
+
+
+def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInput:
+    """Brings a series to the grid of a task: centred on the head, in millimetres, in slabs of about one thickness.
+
+    Args:
+        volume: The series.
+        parameters: The grid and how the head is found.
+    """
+    centre_px, warnings = _locate_head(volume, parameters)
+    slab_of_slice = _assign_slabs(volume, parameters.slab_mm)
+    step_px = tuple(parameters.pixel_mm / spacing for spacing in volume.pixel_spacing_mm)
+    origin_px = tuple(
+        centre - step * (parameters.size - 1) / 2 for centre, step in zip(centre_px, step_px, strict=True)
+    )
+    values = _resample_slabs(volume.values, slab_of_slice, origin_px, step_px, parameters.size)
+    return ModelInput(
+        values=values,
+        positions_mm=_slab_means(volume.positions_mm, slab_of_slice),
+        duplicate_rank=_duplicate_rank(volume, slab_of_slice),
+        slab_of_slice=slab_of_slice,
+        origin_px=(origin_px[0], origin_px[1]),
+        step_px=(step_px[0], step_px[1]),
+        warnings=warnings,
+    )
+
+
+def _locate_head(
+    volume: Volume, parameters: PreprocessingParameters
+) -> tuple[tuple[float, float], tuple[ScanWarning, ...]]:
+    """Finds the centre of the head in the plane, in original pixels, one for the whole series.
+
+    The head is the largest connected body after an opening in the plane, which parts it from headrest and cushions;
+    its centre is that of its bounding box.
+    """
+    spacing = median_spacing_mm(volume.positions_mm) or _SEARCH_MM
+    strides = [max(1, round(_SEARCH_MM / step)) for step in (spacing, *volume.pixel_spacing_mm)]
+    coarse = volume.values[:: strides[0], :: strides[1], :: strides[2]]
+    radii = [
+        parameters.opening_mm / (step * stride)
+        for step, stride in zip(volume.pixel_spacing_mm, strides[1:], strict=True)
+    ]
+    body = ndimage.binary_opening(coarse > parameters.body_threshold, structure=_disc(radii[0], radii[1])[None])
+    labels, count = ndimage.label(body)
+    if count == 0:
+        message = f"No body was found above {parameters.body_threshold:g}: the grid is centred on the image."
+        centre = ((volume.values.shape[1] - 1) / 2, (volume.values.shape[2] - 1) / 2)
+        return centre, (ScanWarning("no_body_found", message),)
+    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
+    box = ndimage.find_objects(labels, max_label=largest)[largest - 1]
+    row, column = ((side.start + side.stop - 1) / 2 * stride for side, stride in zip(box[1:], strides[1:], strict=True))
+    return (row, column), ()
+
+
+def _disc(row_radius: float, column_radius: float) -> npt.NDArray[np.bool_]:
+    rows = np.arange(-int(row_radius), int(row_radius) + 1) / max(row_radius, 1e-6)
+    columns = np.arange(-int(column_radius), int(column_radius) + 1) / max(column_radius, 1e-6)
+    disc: npt.NDArray[np.bool_] = rows[:, None] ** 2 + columns[None, :] ** 2 <= 1.0
+    return disc
+
+
+def _assign_slabs(volume: Volume, slab_mm: float) -> npt.NDArray[np.int64]:
+    """Returns the slab of every slice: k slices side by side, k = round(slab / spacing), at least 1.
+
+    Slabs are cut by position, half-way between slices, so that none reaches over a gap. With k = 1 every slice stays
+    alone, duplicates too; with k > 1 a duplicate joins the slab of its position.
+    """
+    spacing = median_spacing_mm(volume.positions_mm)
+    slices_a_slab = 1 if spacing is None else max(1, round(slab_mm / spacing))
+    if spacing is None or slices_a_slab == 1:
+        return np.arange(len(volume.positions_mm))
+    from_first = (volume.positions_mm - volume.positions_mm[0]) / spacing
+    bins = np.floor((from_first + 0.5) / slices_a_slab)
+    return np.unique(bins, return_inverse=True)[1].astype(np.int64)
+
+
+def _slab_means(per_slice: Floats, slab_of_slice: npt.NDArray[np.int64]) -> Floats:
+    return np.bincount(slab_of_slice, weights=per_slice) / np.bincount(slab_of_slice)
+
+
+def _duplicate_rank(volume: Volume, slab_of_slice: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    slabs = int(slab_of_slice[-1]) + 1
+    return volume.duplicate_rank.copy() if slabs == len(slab_of_slice) else np.zeros(slabs, dtype=np.int64)
+
+
+def _resample_slabs(
+    values: FloatImages,
+    slab_of_slice: npt.NDArray[np.int64],
+    origin_px: tuple[float, ...],
+    step_px: tuple[float, ...],
+    size: int,
+) -> npt.NDArray[np.int16]:
+    """Averages the slices of every slab, then resamples it in the plane: both are linear, so the order is free."""
+    rows_used, row_weights = _used(_weights(values.shape[1], origin_px[0], step_px[0], size))
+    columns_used, column_weights = _used(_weights(values.shape[2], origin_px[1], step_px[1], size))
+    inside = np.outer(row_weights.sum(axis=1), column_weights.sum(axis=1))
+    air = np.float32(OUTSIDE_HU) * (np.float32(1.0) - inside)
+    starts = np.searchsorted(slab_of_slice, np.arange(slab_of_slice[-1] + 2))
+    result = np.empty((len(starts) - 1, size, size), dtype=np.int16)
+    for slab, (start, stop) in enumerate(pairwise(starts.tolist())):
+        image = values[start:stop, rows_used, columns_used]
+        image = image[0] if stop - start == 1 else image.mean(axis=0)
+        resampled = row_weights @ (image @ column_weights.T) + air
+        result[slab] = np.clip(np.rint(resampled), OUTSIDE_HU, _INT16.max)
+    return result
+
+
+def _used(weights: FloatImages) -> tuple[slice, FloatImages]:
+    """Returns the pixels that have any weight, and the weights of those: the rest need not be multiplied."""
+    used = np.flatnonzero(weights.any(axis=0))
+    span = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+    return span, np.ascontiguousarray(weights[:, span])
+
+
+def _weights(pixels: int, origin: float, step: float, size: int) -> FloatImages:
+    """Returns the weights of linear interpolation against aliasing along one axis, shape (size, pixels).
+
+    A triangle around every grid pixel, one step wide to either side, or one original pixel where the grid is finer.
+    Each row sums to 1 over an endless image; what is short of 1 lies outside.
+    """
+    centres = origin + step * np.arange(size)
+    reach = max(1.0, step)
+    first = np.floor(centres - reach).astype(np.int64)
+    index = first[:, None] + np.arange(int(2 * reach) + 3)
+    triangle = np.maximum(0.0, 1.0 - np.abs(index - centres[:, None]) / reach)
+    triangle /= triangle.sum(axis=1, keepdims=True)
+    weights = np.zeros((size, pixels))
+    row, place = np.nonzero((index >= 0) & (index < pixels))
+    weights[row, index[row, place]] = triangle[row, place]
+    return weights.astype(np.float32)

@@ -1,0 +1,45 @@
+"""The fixed codes that say why a file or series is not read, and their meanings.
+
+`rejected.csv` lists them in its column `reason`. A code never changes its meaning; new ones may be added.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+REASONS = MappingProxyType(
+    {
+        # files that cannot be read
+        "unreadable_path": "The path cannot be opened: no permission, a broken link, or not a regular file.",
+        "not_dicom": "The file is not a DICOM file.",
+        "malformed": "The file is a DICOM file whose header cannot be parsed.",
+        "truncated": "The file ends before its header or its pixel data do.",
+        "missing_tag": "An element that every image needs is absent or empty.",
+        "no_pixel_data": "An image without pixel data.",
+        "multiframe": "An image with several frames, which this version does not read.",
+        "not_grayscale": "An image with colours where grey values were expected.",
+        "unsupported_transfer_syntax": "The pixel data are compressed in a way that no installed decoder reads.",
+        "undecodable": "The pixel data cannot be decoded.",
+        "bad_rescale": "Rescale slope or intercept is no usable number.",
+        "conflicting_sop_uid": "Another file of the series has the same SOP Instance UID and different pixels.",
+        # series that do not form a stack
+        "no_position": "Image position or orientation is missing, so the slices cannot be ordered.",
+        "bad_orientation": "The image orientation is not a pair of perpendicular unit vectors.",
+        "mixed_orientation": "The slices of the series are not parallel.",
+        "mixed_matrix": "The slices of the series differ in rows or columns.",
+        "mixed_spacing": "The slices of the series differ in pixel spacing.",
+        "no_pixel_spacing": "The pixel spacing is missing, so the size of the head is unknown.",
+        "mixed_patients": "The files of the series name different patients.",
+        # left out by a rule, which is no error
+        "dicomdir": "An index of other files.",
+        "not_an_image": "A DICOM object that is no image, as a report or a presentation state.",
+        "duplicate_file": "Another file of the series holds the same image.",
+        "localizer": "A localizer.",
+        "secondary_capture": "A screen capture, not a scan.",
+        "wrong_modality": "Another modality than the task reads.",
+        "not_axial": "The slices are not axial.",
+        "too_few_slices": "Fewer slices than the task needs.",
+        "other_series_preferred": "Another series of the study fits the task better.",
+        "not_requested": "Other series were asked for.",
+    }
+)

@@ -1,0 +1,1 @@
+"""From a model package and scans to results. Needs no torch."""

@@ -1,0 +1,211 @@
+"""The detector: from scans to slice-level probabilities.
+
+>>> from slicewise.inference.detector import Detector
+>>> detector = Detector.load()  # doctest: +SKIP
+>>> for study in detector.predict("scans/"):  # doctest: +SKIP
+...     print(study.study_uid, study.probabilities)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from slicewise.errors import InputError
+from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.imaging.load import load_volume
+from slicewise.imaging.preprocess import ModelInput, preprocess
+from slicewise.imaging.series import Series, Study, choose_series, group_studies, rejection_of
+from slicewise.imaging.windows import apply_channels
+from slicewise.inference.axial import axial_positions, fusion_passes
+from slicewise.inference.runtime import DEFAULT_RUNTIME, EncodedSlices, Floats, Runtime, load_runtime
+from slicewise.package import DEFAULT_MODEL, ModelPackage, Probabilities, load_package, probabilities_from_logits
+from slicewise.progress import Progress, no_progress
+from slicewise.results import ModelSummary, Rejection, SeriesResult, SliceResult, StudyResult, aggregate
+from slicewise.task import Task
+from slicewise.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+# Slices that stage 1 reads at once: enough to keep the cores busy, little enough to keep memory small.
+ENCODER_BATCH = 16
+
+OnRejected = Callable[[Rejection], None]
+
+
+class Detector:
+    """A model on an engine. It keeps no state between scans and may be used from several threads.
+
+    Args:
+        package: The model package.
+        runtime: Its networks on an engine.
+    """
+
+    def __init__(self, package: ModelPackage, runtime: Runtime) -> None:
+        self.package = package
+        self.runtime = runtime
+
+    @classmethod
+    def load(cls, model: str | Path = DEFAULT_MODEL, runtime: str = DEFAULT_RUNTIME) -> Detector:
+        """Loads a model.
+
+        Args:
+            model: Name of a shipped model, path of a model package or of a run folder.
+            runtime: "openvino", "onnxruntime" or "torch".
+
+        Raises:
+            PackageError: If the model cannot be used.
+            UsageError: If the runtime is not there.
+        """
+        package = load_package(model)
+        return cls(package, load_runtime(runtime, package))
+
+    @property
+    def task(self) -> Task:
+        """The task of the model."""
+        return self.package.manifest.task
+
+    @property
+    def summary(self) -> ModelSummary:
+        """The model as results name it."""
+        manifest = self.package.manifest
+        rule = self.task.any_rule
+        return ModelSummary(
+            name=manifest.name,
+            version=manifest.version,
+            digest=self.package.digest,
+            labels=self.task.label_names,
+            displays=tuple(label.display for label in self.task.labels),
+            any_label=None if rule is None else rule.label,
+            thresholds=manifest.thresholds,
+            threshold_rule=manifest.threshold_rule,
+            study_rule=self.task.study_rule,
+            trained_on=manifest.provenance.trained_on,
+            intended_use=self.task.intended_use,
+        )
+
+    def predict(
+        self,
+        inputs: str | Path | Sequence[str | Path],
+        *,
+        series: Collection[str] = (),
+        on_rejected: OnRejected | None = None,
+        progress: Progress = no_progress,
+    ) -> Iterator[StudyResult]:
+        """Reads scans and yields the results of one study after the other.
+
+        Args:
+            inputs: Files or folders.
+            series: Series Instance UIDs to read instead of those that the rules choose.
+            on_rejected: Is told of every file and series that is not scored; they are logged where it is None.
+            progress: Reports on headers and series.
+
+        Raises:
+            UsageError: If an input does not exist.
+        """
+        report = on_rejected or _log_rejection
+        paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(item) for item in inputs]
+        headers: list[SliceHeader] = []
+        for item in discover(paths, progress):
+            if isinstance(item, Rejection):
+                report(item)
+            else:
+                headers.append(item)
+        studies = group_studies(headers)
+        for study in progress(studies, description="Scoring", total=len(studies), unit="study"):
+            result = self._predict_study(study, series, report)
+            if result is not None:
+                yield result
+
+    def predict_volume(self, volume: Volume) -> SeriesResult:
+        """Scores one series: the core of prediction."""
+        model_input = preprocess(volume, self.task.preprocessing)
+        probabilities = [
+            dict(zip(self.task.label_names, map(float, row), strict=True)) for row in self.predict_input(model_input)
+        ]
+        return SeriesResult(
+            patient_id=volume.patient_id,
+            study_uid=volume.study_uid,
+            series_uid=volume.series_uid,
+            slices=tuple(
+                SliceResult(
+                    sop_uid=reference.sop_uid,
+                    frame=reference.frame,
+                    file=reference.file,
+                    slice_index=index,
+                    position_mm=float(volume.positions_mm[index]),
+                    probabilities=probabilities[index],
+                )
+                for index, reference in enumerate(volume.slices)
+            ),
+            probabilities=aggregate(probabilities, self.task.study_rule),
+            tilt_degrees=volume.tilt_degrees,
+            warnings=(*volume.warnings, *model_input.warnings),
+        )
+
+    def predict_input(self, model_input: ModelInput) -> Probabilities:
+        """Scores a preprocessed series.
+
+        Returns:
+            Calibrated probabilities of every original slice, shape (slices, labels).
+        """
+        logits = self._fuse(self._encode(model_input), model_input)
+        probabilities = probabilities_from_logits(logits, self.package.manifest.calibration, self.task.any_index)
+        return probabilities[model_input.slab_of_slice]
+
+    def _predict_study(self, study: Study, requested: Collection[str], report: OnRejected) -> StudyResult | None:
+        results: list[SeriesResult] = []
+        source = ""
+        for decision in choose_series(study, self.task.series, requested):
+            if not decision.chosen:
+                report(rejection_of(decision))
+                continue
+            result = self._predict_series(decision.series, report)
+            if result is not None:
+                results.append(result)
+                source = str(decision.series.headers[0].source)
+        if not results:
+            return None
+        return StudyResult(
+            patient_id=study.patient_id,
+            study_uid=study.study_uid,
+            source=source,
+            series=tuple(results),
+            probabilities=aggregate([result.probabilities for result in results], self.task.study_rule),
+            warnings=tuple(warning for result in results for warning in result.warnings),
+        )
+
+    def _predict_series(self, series: Series, report: OnRejected) -> SeriesResult | None:
+        try:
+            volume, rejected = load_volume(series)
+        except InputError as error:
+            report(Rejection(series.headers[0].file, "unreadable", error.reason, str(error), series.series_uid))
+            return None
+        for item in rejected:
+            report(item)
+        return self.predict_volume(volume)
+
+    def _encode(self, model_input: ModelInput) -> EncodedSlices:
+        batches = [
+            self.runtime.encode(apply_channels(model_input.values[start : start + ENCODER_BATCH], self.task.channels))
+            for start in range(0, len(model_input.values), ENCODER_BATCH)
+        ]
+        return EncodedSlices(
+            descriptors=np.concatenate([batch.descriptors for batch in batches]),
+            slice_logits=np.concatenate([batch.slice_logits for batch in batches]),
+            summaries=np.concatenate([batch.summaries for batch in batches]),
+        )
+
+    def _fuse(self, encoded: EncodedSlices, model_input: ModelInput) -> Floats:
+        logits = np.empty_like(encoded.slice_logits)
+        for rows, kept in fusion_passes(model_input.duplicate_rank):
+            positions = axial_positions(model_input.positions_mm[rows], self.task)
+            logits[rows[kept]] = self.runtime.fuse(encoded.take(rows), positions)[kept]
+        return logits
+
+
+def _log_rejection(rejection: Rejection) -> None:
+    logger.warning("%s was not scored (%s): %s", rejection.path, rejection.reason, rejection.message)

@@ -1,0 +1,88 @@
+"""The seam between a model package and the engine that runs its networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from slicewise.errors import UsageError
+from slicewise.package import ModelPackage
+
+Floats = npt.NDArray[np.float32]
+
+RUNTIMES = ("openvino", "onnxruntime", "torch")
+DEFAULT_RUNTIME = "openvino"
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSlices:
+    """What stage 1 says about slices.
+
+    Attributes:
+        descriptors: Shape (S, D).
+        slice_logits: Shape (S, L).
+        summaries: Shape (S, M).
+    """
+
+    descriptors: Floats
+    slice_logits: Floats
+    summaries: Floats
+
+    def take(self, index: npt.NDArray[np.int64]) -> EncodedSlices:
+        """Returns the slices at the given indices."""
+        return EncodedSlices(self.descriptors[index], self.slice_logits[index], self.summaries[index])
+
+
+class Runtime(Protocol):
+    """The two networks of one package on one engine. Calls may come from several threads."""
+
+    name: str
+
+    def encode(self, channels: Floats) -> EncodedSlices:
+        """Runs stage 1 on slices.
+
+        Args:
+            channels: Shape (S, C, H, W), in [0, 1].
+        """
+        ...
+
+    def fuse(self, slices: EncodedSlices, positions: Floats) -> Floats:
+        """Runs stage 2 on one series.
+
+        Args:
+            slices: What stage 1 says about every slice of the series.
+            positions: Position of every slice on the axial unit of the task, ascending, shape (S,).
+
+        Returns:
+            Uncalibrated logits, shape (S, L).
+        """
+        ...
+
+
+def load_runtime(name: str, package: ModelPackage) -> Runtime:
+    """Compiles the networks of a package on an engine.
+
+    Args:
+        name: "openvino" (CPU), "onnxruntime" or "torch" (the reference).
+        package: The model package.
+
+    Raises:
+        UsageError: If there is no such engine.
+        MissingExtraError: If its library is not installed.
+    """
+    if name == "openvino":
+        from slicewise.inference.runtime_openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(package)
+    if name == "onnxruntime":
+        from slicewise.inference.runtime_onnxruntime import OnnxRuntime
+
+        return OnnxRuntime(package)
+    if name == "torch":
+        from slicewise.inference.runtime_torch import TorchRuntime
+
+        return TorchRuntime(package)
+    raise UsageError(f"There is no runtime '{name}'. Expected one of: {', '.join(RUNTIMES)}")

@@ -1,0 +1,1 @@
+"""The networks of both stages, their losses and their export."""

@@ -1,0 +1,283 @@
+"""The model package: two ONNX networks with all that is needed to use them, and a digest over everything.
+
+A package is a folder, or the same files in a zip:
+
+    manifest.json   task, calibration, operating point, architecture, provenance, digests of the other files
+    digest.txt      SHA-256 of manifest.json: the digest of the package
+    encoder.onnx    stage 1: channels of slices -> descriptors, slice logits, summaries
+    fusion.onnx     stage 2: one series of those -> logits
+    LICENSE NOTICE  terms
+
+Nothing in it is executable and nothing is pickled. ONNX initialisers keep the names of the torch state dict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from slicewise.config import FusionConfig, RunConfig
+from slicewise.errors import DigestMismatchError, PackageError
+from slicewise.files import write_atomically
+from slicewise.task import Task
+
+FORMAT_VERSION = 1
+DEFAULT_MODEL = "ich-phantom-small"
+MANIFEST, DIGEST, ENCODER, FUSION = "manifest.json", "digest.txt", "encoder.onnx", "fusion.onnx"
+LARGEST_FILE = 1 << 30
+"""A file of a package beyond this size (bytes) is refused before it is read."""
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Platt scaling a label: calibrated logit = scale * logit + bias (Platt 1999).
+
+    Attributes:
+        scale: One factor a label, above 0.
+        bias: One offset a label.
+    """
+
+    scale: tuple[float, ...]
+    bias: tuple[float, ...]
+
+    @classmethod
+    def identity(cls, labels: int) -> Calibration:
+        """Returns the calibration that changes nothing."""
+        return cls(scale=(1.0,) * labels, bias=(0.0,) * labels)
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a model comes from.
+
+    Attributes:
+        software_version: Version of slicewise that trained it.
+        trained_on: The training data in words.
+        dataset_digest: SHA-256 over ids and labels of the prepared dataset.
+        patients: Number of training patients of stage 1, stage 2 and calibration.
+        patient_hashes: `hash_patient` of every patient that the model has seen.
+        config: The run configuration.
+        versions: Versions of the libraries that trained it.
+    """
+
+    software_version: str
+    trained_on: str
+    dataset_digest: str
+    patients: dict[str, int]
+    patient_hashes: tuple[str, ...]
+    config: RunConfig
+    versions: dict[str, str]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `manifest.json` holds.
+
+    Attributes:
+        name: Name of the model.
+        version: Version of the model.
+        task: The task, whole.
+        preprocessing_digest: Digest of the preprocessing that the model was trained on.
+        encoder: timm name of the stage 1 network.
+        descriptor_size: Length D of a descriptor.
+        summary_size: Length M of a summary of the occupancy maps, 0 where the encoder has none.
+        fusion: The head of stage 2.
+        weights: Stored precision of the weights, "float16" or "float32".
+        calibration: From logits to calibrated logits.
+        thresholds: Operating point of every label, on calibrated probabilities.
+        threshold_rule: How the thresholds were set, in words.
+        provenance: Where the model comes from.
+        metrics: Figures measured in training on the calibration patients, by name.
+        limitations: What the model is not for, one sentence each.
+        license: SPDX identifier of the weights' licence.
+        files: SHA-256 of every other file of the package, in hexadecimal.
+        format_version: Version of the package format.
+    """
+
+    name: str
+    version: str
+    task: Task
+    preprocessing_digest: str
+    encoder: str
+    descriptor_size: int
+    summary_size: int
+    fusion: FusionConfig
+    weights: str
+    calibration: Calibration
+    thresholds: dict[str, float]
+    threshold_rule: str
+    provenance: Provenance
+    metrics: dict[str, float]
+    limitations: tuple[str, ...]
+    license: str = "Apache-2.0"
+    files: dict[str, str] = {}
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPackage:
+    """A checked model package in memory.
+
+    Attributes:
+        manifest: What the model is.
+        digest: SHA-256 of manifest.json, in hexadecimal, which covers every other file.
+        files: Content of the other files by name.
+    """
+
+    manifest: Manifest
+    digest: str
+    files: dict[str, bytes]
+
+    def has_seen(self, patient_id: str) -> bool:
+        """Tells whether the model was trained or calibrated on this patient."""
+        return hash_patient(patient_id) in self.manifest.provenance.patient_hashes
+
+
+def hash_patient(patient_id: str) -> str:
+    """Returns the hash under which a package remembers a patient: 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(f"slicewise-patient:{patient_id}".encode()).hexdigest()[:16]
+
+
+def probabilities_from_logits(
+    logits: npt.NDArray[np.float32], calibration: Calibration, any_index: int | None
+) -> Probabilities:
+    """Turns logits of the network into calibrated probabilities.
+
+    Args:
+        logits: Shape (slices, labels).
+        calibration: One scale and bias a label.
+        any_index: Label that is never less probable than another one, None where there is no such label.
+
+    Returns:
+        Probabilities, shape (slices, labels).
+    """
+    calibrated = logits.astype(np.float64) * np.asarray(calibration.scale) + np.asarray(calibration.bias)
+    probabilities: Probabilities = np.exp(-np.logaddexp(0.0, -calibrated)).astype(np.float32)
+    if any_index is not None:
+        probabilities[:, any_index] = probabilities.max(axis=1)
+    return probabilities
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Returns the names of the models that ship with slicewise."""
+    folder = resources.files("slicewise") / "weights"
+    return tuple(sorted(item.name for item in folder.iterdir() if (item / MANIFEST).is_file()))
+
+
+def load_package(model: str | Path) -> ModelPackage:
+    """Loads and checks a model package.
+
+    Args:
+        model: Name of a shipped model, path of a package (folder or zip) or of a run folder.
+
+    Raises:
+        PackageError: If there is no such model or it does not fit this version of slicewise.
+        DigestMismatchError: If a file is not what the digests say.
+    """
+    files = _read_files(model)
+    for name in (MANIFEST, DIGEST, ENCODER, FUSION):
+        if name not in files:
+            raise PackageError(f"{model}: not a model package: {name} is missing")
+    content = files.pop(MANIFEST)
+    digest = hashlib.sha256(content).hexdigest()
+    if files.pop(DIGEST).decode("ascii", errors="replace").strip() != digest:
+        raise DigestMismatchError(f"{model}: manifest.json is not what digest.txt says. Get the package again")
+    manifest = _decode_manifest(content, model)
+    for name, expected in manifest.files.items():
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != expected:
+            raise DigestMismatchError(f"{model}: {name} is not what manifest.json says. Get the package again")
+    unknown = sorted(set(files) - set(manifest.files))
+    if unknown:
+        raise DigestMismatchError(f"{model}: {unknown[0]} does not belong to the package. Get the package again")
+    if manifest.preprocessing_digest != manifest.task.preprocessing.digest():
+        raise PackageError(
+            f"{model}: was trained on another version of the preprocessing than this slicewise "
+            f"has. Train it again, or install the version that made it ({manifest.provenance.software_version})"
+        )
+    return ModelPackage(manifest, digest, files)
+
+
+def write_package(path: Path, manifest: Manifest, files: dict[str, bytes]) -> str:
+    """Writes a model package and returns its digest.
+
+    Args:
+        path: Folder to make, or a zip file if the name ends with ".zip".
+        manifest: What the model is; its `files` are filled in here.
+        files: Content of the other files by name; at least the two networks.
+
+    Raises:
+        PackageError: If the path exists.
+    """
+    if path.exists():
+        raise PackageError(f"{path} exists. Remove it first or choose another path")
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    content = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=digests)), indent=1)
+    digest = hashlib.sha256(content).hexdigest()
+    members = {MANIFEST: content, DIGEST: f"{digest}\n".encode(), **files}
+    with write_atomically(path) as temporary:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, member in members.items():
+                    archive.writestr(name, member)
+        else:
+            temporary.mkdir()
+            for name, member in members.items():
+                (temporary / name).write_bytes(member)
+    return digest
+
+
+def _decode_manifest(content: bytes, model: str | Path) -> Manifest:
+    try:
+        version = msgspec.json.decode(content, type=dict)["format_version"]
+        if version != FORMAT_VERSION:
+            raise PackageError(f"{model}: package format {version}, this slicewise reads {FORMAT_VERSION}")
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, KeyError) as error:
+        raise PackageError(f"{model}: manifest.json is not valid: {error}") from error
+
+
+def _read_files(model: str | Path) -> dict[str, bytes]:
+    if str(model) in shipped_models():
+        return _read_folder((resources.files("slicewise") / "weights" / str(model)).iterdir(), model)
+    path = Path(model)
+    if (path / MANIFEST).is_file():
+        return _read_folder(path.iterdir(), model)
+    if (path / "package" / MANIFEST).is_file():
+        return _read_folder((path / "package").iterdir(), model)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return _read_zip(path)
+    if path.is_dir():
+        raise PackageError(f"{path}: neither a model package nor a finished run: no {MANIFEST}, no package/{MANIFEST}")
+    raise PackageError(
+        f"There is no model '{model}'. Expected the path of a package or run folder, or one of: "
+        f"{', '.join(shipped_models()) or 'none is shipped'}"
+    )
+
+
+def _read_folder(items: Iterable[Traversable], model: str | Path) -> dict[str, bytes]:
+    files = {}
+    for item in items:
+        if isinstance(item, Path) and item.stat().st_size > LARGEST_FILE:
+            raise PackageError(f"{model}: {item.name} is larger than {LARGEST_FILE} bytes")
+        if item.is_file():
+            files[item.name] = item.read_bytes()
+    return files
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.file_size > LARGEST_FILE:
+                raise PackageError(f"{path}: {info.filename} is larger than {LARGEST_FILE} bytes")
+        try:
+            return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
+        except (zipfile.BadZipFile, OSError) as error:
+            raise PackageError(f"{path}: cannot be read: {error}") from error

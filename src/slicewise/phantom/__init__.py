@@ -1,0 +1,1 @@
+"""A head-CT phantom with hemorrhages, written as DICOM."""

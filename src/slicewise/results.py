@@ -1,0 +1,274 @@
+"""Results of a prediction, and their JSON and CSV forms.
+
+Every writer (JSON, CSV, HTML, DICOM objects) draws from the same `StudyResult`s. Columns and keys are the contract of
+docs/cli.md; `RESULTS_SCHEMA_VERSION` counts its changes.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from slicewise.files import write_atomically
+from slicewise.volume import ScanWarning
+
+RESULTS_SCHEMA_VERSION = 1
+
+DISCLAIMER = "Research software, not a medical device. Not for diagnosis or any other clinical use."
+
+RejectionKind = Literal["unreadable", "not_chosen"]
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A file or a series that was not scored.
+
+    Attributes:
+        path: Path relative to the input, with forward slashes; for a series, the folder that its files share.
+        kind: "unreadable" if it could not be read, "not_chosen" if it was read and left out by a rule.
+        reason: A fixed code, as in "not_dicom" or "localizer".
+        message: One sentence: what was wrong, what was expected, what to do.
+        series_uid: Series Instance UID where it is known, else "".
+    """
+
+    path: str
+    kind: RejectionKind
+    reason: str
+    message: str
+    series_uid: str = ""
+
+
+class SliceResult(msgspec.Struct, frozen=True):
+    """Calibrated probabilities of one original slice.
+
+    Attributes:
+        sop_uid: SOP Instance UID.
+        frame: Frame number within the instance, from 1.
+        file: Path relative to the input, with forward slashes.
+        slice_index: Index in axial order, from 0 at the feet.
+        position_mm: Position along the slice normal.
+        probabilities: Probability of every label.
+    """
+
+    sop_uid: str
+    frame: int
+    file: str
+    slice_index: int
+    position_mm: float
+    probabilities: dict[str, float]
+
+
+class SeriesResult(msgspec.Struct, frozen=True):
+    """Results of one series.
+
+    Attributes:
+        patient_id: Patient ID.
+        study_uid: Study Instance UID.
+        series_uid: Series Instance UID.
+        slices: Results of every slice, in axial order.
+        probabilities: Probability of every label for the series, by the study rule of the task.
+        tilt_degrees: Angle between slice normal and patient axis.
+        warnings: What a reader of the results should know about the scan.
+    """
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    slices: tuple[SliceResult, ...]
+    probabilities: dict[str, float]
+    tilt_degrees: float
+    warnings: tuple[ScanWarning, ...]
+
+
+class StudyResult(msgspec.Struct, frozen=True):
+    """Results of one study.
+
+    Attributes:
+        patient_id: Patient ID.
+        study_uid: Study Instance UID.
+        source: The input that the paths in `file` are relative to. Not written to any file.
+        series: Results of the series that were read.
+        probabilities: Probability of every label for the study, by the study rule of the task.
+        warnings: Warnings of all series.
+    """
+
+    patient_id: str
+    study_uid: str
+    source: str
+    series: tuple[SeriesResult, ...]
+    probabilities: dict[str, float]
+    warnings: tuple[ScanWarning, ...]
+
+
+class ModelSummary(msgspec.Struct, frozen=True):
+    """Which model made the results.
+
+    Attributes:
+        name: Name of the model.
+        version: Version of the model.
+        digest: Digest of the model package.
+        labels: Label names in order.
+        displays: Names of the labels for people, in the same order.
+        any_label: The label that sums up the others, if there is one.
+        thresholds: Operating point of every label: flagged at or above it.
+        threshold_rule: How the thresholds were set, in words.
+        study_rule: How slice probabilities give those of series and study.
+        trained_on: The training data in words.
+        intended_use: What the model is for.
+    """
+
+    name: str
+    version: str
+    digest: str
+    labels: tuple[str, ...]
+    displays: tuple[str, ...]
+    any_label: str | None
+    thresholds: dict[str, float]
+    threshold_rule: str
+    study_rule: str
+    trained_on: str
+    intended_use: str
+
+    def flagged(self, probabilities: dict[str, float]) -> tuple[str, ...]:
+        """Returns the labels at or above their threshold, in order."""
+        return tuple(name for name in self.labels if probabilities[name] >= self.thresholds[name])
+
+
+class Results(msgspec.Struct, frozen=True):
+    """All that one call of `slicewise predict` found.
+
+    Attributes:
+        model: Which model made the results.
+        studies: Results of every study.
+        rejected: Files and series that were not scored.
+        software_version: Version of slicewise.
+        disclaimer: What the results must not be used for.
+        schema_version: Version of the JSON form.
+    """
+
+    model: ModelSummary
+    studies: tuple[StudyResult, ...]
+    rejected: tuple[Rejection, ...]
+    software_version: str
+    disclaimer: str = DISCLAIMER
+    schema_version: int = RESULTS_SCHEMA_VERSION
+
+
+def aggregate(probabilities: Sequence[dict[str, float]], rule: str) -> dict[str, float]:
+    """Combines the probabilities of slices into those of their series, or of series into those of their study.
+
+    Args:
+        probabilities: One mapping a slice or series, at least one.
+        rule: "max": the highest of each label (Ngo et al. 2022, section on CQ500).
+
+    Raises:
+        ValueError: If the rule is not known.
+    """
+    if rule != "max":
+        raise ValueError(f"study rule '{rule}' is not known; expected 'max'")
+    return {name: max(row[name] for row in probabilities) for name in probabilities[0]}
+
+
+def results_schema() -> dict[str, Any]:
+    """Returns the JSON Schema (draft 2020-12) of `results.json`."""
+    return msgspec.json.schema(Results)
+
+
+def encode_results(results: Results) -> bytes:
+    """Returns `results.json`, indented; `source` is a path of this machine and left out."""
+    content = msgspec.to_builtins(results)
+    for study in content["studies"]:
+        study["source"] = ""
+    return msgspec.json.format(msgspec.json.encode(content), indent=1)
+
+
+def decode_results(content: bytes) -> Results:
+    """Reads `results.json`.
+
+    Raises:
+        msgspec.ValidationError: If the content does not follow the schema.
+    """
+    return msgspec.json.decode(content, type=Results)
+
+
+_ID_COLUMNS = ("patient_id", "study_uid", "series_uid")
+SLICE_COLUMNS = (*_ID_COLUMNS, "sop_uid", "frame", "file", "slice_index", "position_mm")
+REJECTED_COLUMNS = ("path", "kind", "reason", "message", "series_uid")
+
+
+def slice_rows(studies: Iterable[StudyResult]) -> Iterator[dict[str, object]]:
+    """Yields one row of `slices.csv` for every original slice."""
+    for study in studies:
+        for series in study.series:
+            for item in series.slices:
+                yield {
+                    "patient_id": series.patient_id,
+                    "study_uid": series.study_uid,
+                    "series_uid": series.series_uid,
+                    "sop_uid": item.sop_uid,
+                    "frame": item.frame,
+                    "file": item.file,
+                    "slice_index": item.slice_index,
+                    "position_mm": round(item.position_mm, 3),
+                    **_rounded(item.probabilities),
+                }
+
+
+def write_slices_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
+    """Writes one row a slice: ids, file, slice_index, position_mm, then one probability a label."""
+    _write_csv(path, (*SLICE_COLUMNS, *labels), slice_rows(studies))
+
+
+def write_series_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
+    """Writes one row a series: ids, number of slices, one probability a label, warnings."""
+    rows = (
+        {
+            "patient_id": series.patient_id,
+            "study_uid": series.study_uid,
+            "series_uid": series.series_uid,
+            "slices": len(series.slices),
+            **_rounded(series.probabilities),
+            "warnings": _joined(series.warnings),
+        }
+        for study in studies
+        for series in study.series
+    )
+    _write_csv(path, (*_ID_COLUMNS, "slices", *labels, "warnings"), rows)
+
+
+def write_studies_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
+    """Writes one row a study: ids, number of slices, one probability a label, warnings."""
+    rows = (
+        {
+            "patient_id": study.patient_id,
+            "study_uid": study.study_uid,
+            "slices": sum(len(series.slices) for series in study.series),
+            **_rounded(study.probabilities),
+            "warnings": _joined(study.warnings),
+        }
+        for study in studies
+    )
+    _write_csv(path, ("patient_id", "study_uid", "slices", *labels, "warnings"), rows)
+
+
+def write_rejected_csv(path: Path, rejected: Iterable[Rejection]) -> None:
+    """Writes one row a file or series that was not scored."""
+    _write_csv(path, REJECTED_COLUMNS, (msgspec.structs.asdict(item) for item in rejected))
+
+
+def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in probabilities.items()}
+
+
+def _joined(warnings: Iterable[ScanWarning]) -> str:
+    return "; ".join(f"{item.code}: {item.message}" for item in warnings)
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
+    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)

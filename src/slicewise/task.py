@@ -1,0 +1,211 @@
+"""A task: which labels are found, on which channels, after which preprocessing.
+
+A task is a TOML file. `ich` ships with slicewise; any other is named by its path. Nothing but the task file knows the
+labels of a task: code reads their names, order, weights and codes from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from slicewise.errors import TaskError
+
+
+class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A coded concept, DICOM PS3.3 section 8.
+
+    Attributes:
+        scheme: Coding scheme designator, as in "SCT".
+        value: Code value.
+        meaning: Code meaning.
+    """
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One finding that is decided for every slice.
+
+    Attributes:
+        name: Column name in every table.
+        display: Name for people.
+        loss_weight: Weight in the training loss and in the weighted log loss.
+        finding: Code of the finding.
+        site: Code of the anatomic site, if the finding does not imply it.
+    """
+
+    name: str
+    display: str
+    loss_weight: float
+    finding: Code
+    site: Code | None = None
+
+
+class AnyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one label follows from the others.
+
+    `max`: the label is positive exactly where one of the others is, and its probability is never below theirs.
+
+    Attributes:
+        label: The label that sums up the others.
+        rule: The only rule so far is "max".
+    """
+
+    label: str
+    rule: Literal["max"] = "max"
+
+
+class WindowChannel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="window", tag_field="kind"):
+    """A channel that shows one window of Hounsfield units, DICOM PS3.3 C.11.2.1.2.
+
+    Attributes:
+        name: Name for people, as in "brain".
+        center: Window center in HU.
+        width: Window width in HU.
+    """
+
+    name: str
+    center: float
+    width: float
+
+
+class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of `slicewise.imaging.preprocess`.
+
+    Attributes:
+        pixel_mm: Side of a pixel of the in-plane grid in mm.
+        size: Rows and columns of the grid.
+        slab_mm: Wanted axial thickness: thinner series are averaged into slabs of about this thickness.
+        body_threshold: Value above which a pixel belongs to the body (HU for CT).
+        opening_mm: Radius of the opening that parts the head from headrest and cushions.
+    """
+
+    pixel_mm: float
+    size: int
+    slab_mm: float
+    body_threshold: float
+    opening_mm: float
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the parameters and of the version of the algorithm, in hexadecimal."""
+        content = {"version": PREPROCESSING_VERSION, "parameters": self}
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+PREPROCESSING_VERSION = 1
+"""Counts the changes of `slicewise.imaging.preprocess` that change its output."""
+
+
+class SeriesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which series can be read for the task.
+
+    Attributes:
+        modality: Modality, (0008,0060), as in "CT".
+        minimum_slices: Series with fewer slices are not read.
+        maximum_angle_degrees: Largest angle between slice normal and patient axis of a series that counts as axial.
+    """
+
+    modality: str
+    minimum_slices: int
+    maximum_angle_degrees: float
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is found, and from which input.
+
+    Attributes:
+        name: Short name, as in "ich".
+        title: One line for people.
+        intended_use: One sentence for model cards and reports.
+        labels: Findings, in the order of every table and network output.
+        channels: Channels of the network input, in order.
+        series: Which series can be read.
+        preprocessing: Parameters of the shared preprocessing.
+        axial_unit: "mm" if positions are true millimetres, "index" where the spacing is not known.
+        study_rule: How slice probabilities give those of series and study: "max" (Ngo et al. 2022).
+        any_rule: How one label follows from the others, if one does.
+    """
+
+    name: str
+    title: str
+    intended_use: str
+    labels: tuple[Label, ...]
+    channels: tuple[WindowChannel, ...]
+    series: SeriesParameters
+    preprocessing: PreprocessingParameters
+    axial_unit: Literal["mm", "index"] = "mm"
+    study_rule: Literal["max"] = "max"
+    any_rule: AnyRule | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what types alone do not say.
+
+        Raises:
+            ValueError: If a value does not fit.
+        """
+        if not self.labels:
+            raise ValueError("labels: a task needs at least one label")
+        if not self.channels:
+            raise ValueError("channels: a task needs at least one channel")
+        if len(set(self.label_names)) != len(self.labels):
+            raise ValueError(f"labels: a name stands twice in {', '.join(self.label_names)}")
+        if self.any_rule is not None and self.any_rule.label not in self.label_names:
+            raise ValueError(f"any_rule.label: '{self.any_rule.label}' is not among {', '.join(self.label_names)}")
+        if any(channel.width <= 0 for channel in self.channels):
+            raise ValueError("channels: a window needs a width above 0")
+        if self.preprocessing.pixel_mm <= 0 or self.preprocessing.size < 1 or self.preprocessing.slab_mm <= 0:
+            raise ValueError("preprocessing: pixel_mm, size and slab_mm must be above 0")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels, in order."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def loss_weights(self) -> tuple[float, ...]:
+        """Weights of the labels, in order."""
+        return tuple(label.loss_weight for label in self.labels)
+
+    @property
+    def any_index(self) -> int | None:
+        """Index of the label that sums up the others, None where the task has no such label."""
+        return None if self.any_rule is None else self.label_names.index(self.any_rule.label)
+
+
+def shipped_tasks() -> tuple[str, ...]:
+    """Returns the names of the tasks that ship with slicewise."""
+    folder = resources.files("slicewise") / "tasks"
+    return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
+
+
+def load_task(name_or_path: str | Path) -> Task:
+    """Loads a task by the name of a shipped one or by the path of a TOML file.
+
+    Raises:
+        TaskError: If there is no such task, or if the file is not a valid task; the message names the key.
+    """
+    text = str(name_or_path)
+    if text in shipped_tasks():
+        content = (resources.files("slicewise") / "tasks" / f"{text}.toml").read_text(encoding="utf-8")
+        return _parse(content, source=f"shipped task '{text}'")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise TaskError(
+            f"There is no task '{text}'. Expected the path of a TOML file or one of: {', '.join(shipped_tasks())}"
+        )
+    return _parse(path.read_text(encoding="utf-8"), source=str(path))
+
+
+def _parse(content: str, *, source: str) -> Task:
+    try:
+        return msgspec.convert(tomllib.loads(content), Task)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise TaskError(f"{source}: {error}") from error

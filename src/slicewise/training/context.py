@@ -1,0 +1,62 @@
+"""What every step of a training run needs to know."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from slicewise.config import RunConfig
+from slicewise.data.store import Dataset, SeriesRecord
+from slicewise.package import ModelPackage
+from slicewise.progress import Progress
+from slicewise.task import Task
+from slicewise.training.hardware import Hardware
+from slicewise.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingContext:
+    """One training run.
+
+    Attributes:
+        dataset: The prepared dataset.
+        parts: Part ("encoder", "fusion" or "calibration") of every training patient.
+        run: The run folder.
+        hardware: Device and precision of stage 1.
+        init: A model that the run starts from, None to start anew.
+        progress: Reports on every step of the way.
+    """
+
+    dataset: Dataset
+    parts: dict[str, str]
+    run: RunFolder
+    hardware: Hardware
+    init: ModelPackage | None
+    progress: Progress
+
+    @property
+    def config(self) -> RunConfig:
+        """The run configuration."""
+        return self.run.record.config
+
+    @property
+    def task(self) -> Task:
+        """The task of the dataset."""
+        return self.dataset.task
+
+    def records(self, part: str) -> list[SeriesRecord]:
+        """Returns the series of one part of the patients."""
+        return [record for record in self.dataset.records if self.parts.get(record.patient_id) == part]
+
+    def seed(self, purpose: str) -> int:
+        """Returns the seed for one purpose."""
+        return derived_seed(self.config, purpose)
+
+
+def derived_seed(config: RunConfig, purpose: str) -> int:
+    """Returns the seed for one purpose.
+
+    Every purpose has a stream of its own: a change in one place cannot shift the random numbers of another.
+    """
+    digest = hashlib.sha256(f"{config.seed}:{purpose}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")

@@ -1,0 +1,116 @@
+"""The end of a run: calibration, operating point, provenance, and the model package that holds it all."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+import slicewise
+from slicewise.evaluation.calibration import choose_threshold, fit_platt
+from slicewise.evaluation.metrics import weighted_log_loss
+from slicewise.models.encoder import DescriptorNetwork
+from slicewise.models.export import export_encoder, export_fusion
+from slicewise.models.fusion import FusionHead
+from slicewise.package import (
+    ENCODER,
+    FUSION,
+    Calibration,
+    Manifest,
+    Provenance,
+    hash_patient,
+    probabilities_from_logits,
+    write_package,
+)
+from slicewise.training.context import TrainingContext
+from slicewise.training.run_folder import library_versions
+
+MODEL_VERSION = "1"
+THRESHOLD_RULE = "highest sensitivity + specificity (Youden) on the calibration patients"
+LIMITATIONS = (
+    "Research software, not a medical device: not for diagnosis or any other clinical use.",
+    "Probabilities hold for scans and a prevalence like those of the training data; elsewhere calibrate again.",
+)
+
+
+def pack(
+    context: TrainingContext,
+    network: DescriptorNetwork,
+    head: FusionHead,
+    *,
+    logits: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int8],
+) -> None:
+    """Calibrates a model and writes its package into the run folder.
+
+    Args:
+        context: The training run.
+        network: The trained network of stage 1.
+        head: The trained head of stage 2.
+        logits: Logits of the slices of the calibration patients, shape (slices, labels).
+        labels: Their labels, -1 where unknown, shape (slices, labels).
+    """
+    task, config = context.task, context.config
+    calibration = fit_platt(logits, labels)
+    probabilities = probabilities_from_logits(logits, calibration, task.any_index)
+    manifest = Manifest(
+        name=config.name or context.run.path.resolve().name,
+        version=MODEL_VERSION,
+        task=task,
+        preprocessing_digest=task.preprocessing.digest(),
+        encoder=config.encoder.name,
+        descriptor_size=network.descriptor_size,
+        summary_size=network.summary_size,
+        fusion=head.config,
+        weights="float16",
+        calibration=calibration,
+        thresholds={
+            name: choose_threshold(probabilities[:, index], labels[:, index])
+            for index, name in enumerate(task.label_names)
+        },
+        threshold_rule=THRESHOLD_RULE,
+        provenance=_provenance(context),
+        metrics=_metrics(context, logits, labels, calibration),
+        limitations=LIMITATIONS,
+    )
+    files = {
+        ENCODER: export_encoder(network, channels=len(task.channels), size=task.preprocessing.size),
+        FUSION: export_fusion(head),
+    }
+    write_package(context.run.package, manifest, files)
+
+
+def _provenance(context: TrainingContext) -> Provenance:
+    parts = context.parts
+    seen = set() if context.init is None else set(context.init.manifest.provenance.patient_hashes)
+    return Provenance(
+        software_version=slicewise.__version__,
+        trained_on=context.config.description or _training_data(context),
+        dataset_digest=context.run.record.dataset_digest,
+        patients={part: list(parts.values()).count(part) for part in sorted(set(parts.values()))},
+        patient_hashes=tuple(sorted(seen | {hash_patient(patient) for patient in parts})),
+        config=context.config,
+        versions=library_versions(),
+    )
+
+
+def _training_data(context: TrainingContext) -> str:
+    records = [record for record in context.dataset.records if record.patient_id in context.parts]
+    slices = sum(len(record.slices) for record in records)
+    return f"{slices} slices of {len(records)} series of {len(context.parts)} patients"
+
+
+def _metrics(
+    context: TrainingContext,
+    logits: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int8],
+    calibration: Calibration,
+) -> dict[str, float]:
+    weights = np.asarray(context.task.loss_weights)
+    identity = Calibration.identity(len(weights))
+    return {
+        name: weighted_log_loss(probabilities_from_logits(logits, scaling, context.task.any_index), labels, weights)
+        for name, scaling in (
+            ("weighted_log_loss_on_calibration_patients", calibration),
+            ("weighted_log_loss_on_calibration_patients_uncalibrated", identity),
+        )
+    }

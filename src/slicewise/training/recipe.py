@@ -1,0 +1,116 @@
+"""The recipe, top to bottom (Ngo et al. 2022): descriptors of slices, axial fusion of adjacent ones, calibration.
+
+Patients are split in three: some train the encoder, others, which the encoder has not seen, train axial fusion on the
+descriptors of exactly the encoder that ships, and the last calibrate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slicewise.config import RunConfig
+from slicewise.data.split import split_patients
+from slicewise.data.store import Dataset
+from slicewise.errors import DatasetError
+from slicewise.models.fusion import build_head
+from slicewise.package import ModelPackage
+from slicewise.progress import Progress, no_progress
+from slicewise.training.context import TrainingContext, derived_seed
+from slicewise.training.descriptors import describe
+from slicewise.training.hardware import resolve_hardware
+from slicewise.training.packing import pack
+from slicewise.training.run_folder import RunRecord, library_versions, open_run, start_run
+from slicewise.training.stage1 import train_stage1
+from slicewise.training.stage2 import apply_head, train_stage2
+
+ENCODER_PART, FUSION_PART, CALIBRATION_PART = "encoder", "fusion", "calibration"
+
+
+def train(
+    dataset: Dataset,
+    run_path: Path,
+    config: RunConfig,
+    *,
+    init: ModelPackage | None = None,
+    reuse_stage1: Path | None = None,
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> Path:
+    """Trains both stages on the training patients of a dataset and packs the model.
+
+    Args:
+        dataset: A prepared dataset; its test patients are not touched.
+        run_path: The run folder.
+        config: The run configuration.
+        init: A model whose weights the run starts from.
+        reuse_stage1: A run whose stage 1 is the same, to be used instead of training it again.
+        resume: Continue an interrupted run.
+        progress: Reports on every step of the way.
+
+    Returns:
+        The path of the model package.
+
+    Raises:
+        DatasetError: If there are too few patients or no known labels.
+        TrainingError: If the loss is not finite.
+        UsageError: If the run folder or a setting does not fit.
+    """
+    hardware = resolve_hardware(config.hardware)
+    # An unknown head is refused here, before hours of stage 1.
+    build_head(config.fusion, descriptor_size=1, summary_size=0, labels=len(dataset.task.labels))
+    parts = split_training_patients(dataset, config)
+    record = RunRecord(
+        config=config,
+        task=dataset.task.name,
+        dataset_digest=dataset.digest(),
+        init_digest="" if init is None else init.digest,
+        versions=library_versions(),
+    )
+    run = start_run(run_path, record, resume=resume)
+    if run.package.is_dir():
+        return run.package
+    run.write_splits(parts)
+    if reuse_stage1 is not None:
+        run.take_stage1(open_run(reuse_stage1))
+    context = TrainingContext(dataset, parts, run, hardware, init, progress)
+
+    # Stage 1: single slices -> descriptors.
+    network = train_stage1(context, context.records(ENCODER_PART))
+
+    # Stage 2: descriptors of adjacent slices -> logits, on patients that stage 1 has not seen.
+    features = describe(context, network, context.records(FUSION_PART))
+    head = train_stage2(context, network, features)
+
+    # Calibration: logits -> probabilities, on patients that neither stage has seen.
+    logits, labels = apply_head(head, describe(context, network, context.records(CALIBRATION_PART)))
+    pack(context, network, head, logits=logits, labels=labels)
+    return run.package
+
+
+def split_training_patients(dataset: Dataset, config: RunConfig) -> dict[str, str]:
+    """Splits the training patients of a dataset, with like shares of positive patients in every part.
+
+    Returns:
+        The part of every training patient: "encoder", "fusion" or "calibration".
+
+    Raises:
+        DatasetError: If there are too few patients.
+    """
+    patients = sorted(patient for patient, split in dataset.splits.items() if split == "train")
+    positive = dict.fromkeys(patients, 0)
+    for record in dataset.records:
+        if record.patient_id in positive:
+            positive[record.patient_id] |= int((dataset.row_labels(record) == 1).any())
+    shares = {
+        ENCODER_PART: config.split.encoder,
+        FUSION_PART: config.split.fusion,
+        CALIBRATION_PART: 1.0 - config.split.encoder - config.split.fusion,
+    }
+    parts = split_patients(patients, shares, seed=derived_seed(config, "split"), strata=positive)
+    for part in shares:
+        if part not in parts.values():
+            raise DatasetError(
+                f"{len(patients)} training patients are too few: none is left for the part '{part}'. "
+                "Prepare more patients, or change split.encoder and split.fusion"
+            )
+    return parts

@@ -1,0 +1,1 @@
+"""Model packages that ship with slicewise, one folder each."""

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import pytest
+
+from slicewise.config import FusionConfig, RunConfig
+from slicewise.package import Calibration, Manifest, Provenance, hash_patient
+from slicewise.task import load_task
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real data beside the repository; tests that need it skip where it is missing."""
+    folder = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real data for tests (../shared/data) is not here")
+    return folder.resolve()
+
+
+class ManifestMaker(Protocol):
+    """Makes the manifest of a small model for the shipped task."""
+
+    def __call__(self, *, encoder: str = ..., head: Any = ..., **changes: Any) -> Manifest: ...
+
+
+@pytest.fixture(scope="session")
+def make_manifest() -> ManifestMaker:
+    task = load_task("ich")
+
+    def make(*, encoder: str = "resnet18", head: Any = None, **changes: Any) -> Manifest:
+        manifest = Manifest(
+            name="test-model",
+            version="1",
+            task=task,
+            preprocessing_digest=task.preprocessing.digest(),
+            encoder=encoder,
+            descriptor_size=head.descriptor_size if head is not None else 4,
+            summary_size=0,
+            fusion=head.config if head is not None else FusionConfig(name="none"),
+            weights="float16",
+            calibration=Calibration.identity(len(task.labels)),
+            thresholds=dict.fromkeys(task.label_names, 0.5),
+            threshold_rule="a half, for tests",
+            provenance=Provenance(
+                software_version="0",
+                trained_on="nothing",
+                dataset_digest="",
+                patients={},
+                patient_hashes=(hash_patient("seen"),),
+                config=RunConfig(),
+                versions={},
+            ),
+            metrics={},
+            limitations=("for tests",),
+        )
+        return msgspec.structs.replace(manifest, **changes)
+
+    return make

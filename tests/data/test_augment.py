@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slicewise.config import AugmentConfig
+from slicewise.data.augment import AIR_HU, SliceTransform, draw_transform
+
+NOTHING = AugmentConfig(flip=0.0, rotation_degrees=0.0, scale=0.0, shift_mm=0.0, gain=0.0, offset_hu=0.0, noise_hu=0.0)
+VALUES = np.random.default_rng(0).normal(0.0, 300.0, (3, 40, 40)).astype(np.float32)
+
+
+def transform(
+    *,
+    matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None,
+    shift: tuple[float, float] = (0.0, 0.0),
+    gain: float = 1.0,
+    offset: float = 0.0,
+    noise: float = 0.0,
+) -> SliceTransform:
+    return SliceTransform(np.eye(2) if matrix is None else matrix, np.array(shift), gain, offset, noise, noise_seed=5)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_identity_changes_nothing(seed: int) -> None:
+    drawn = draw_transform(np.random.default_rng(seed), NOTHING, pixel_mm=1.3)
+    assert np.array_equal(drawn.apply(VALUES), VALUES)
+
+
+def test_a_flip_is_left_right() -> None:
+    drawn = draw_transform(np.random.default_rng(0), msgspec.structs.replace(NOTHING, flip=1.0), pixel_mm=1.3)
+    np.testing.assert_allclose(drawn.apply(VALUES), VALUES[..., ::-1], atol=1e-2)
+
+
+def test_a_shift_moves_the_content_and_leaves_air() -> None:
+    moved = transform(shift=(3.0, -2.0)).apply(VALUES)
+    np.testing.assert_allclose(moved[:, 3:, :-2], VALUES[:, :-3, 2:], atol=1e-2)
+    assert np.all(moved[:, :3] == AIR_HU)
+    assert np.all(moved[:, :, -2:] == AIR_HU)
+
+
+def test_a_quarter_turn_is_exact() -> None:
+    turned = transform(matrix=np.array([[0.0, 1.0], [-1.0, 0.0]])).apply(VALUES)
+    # Result (r, c) shows source (c, -r) about the centre.
+    expected = np.stack([np.rot90(image) for image in VALUES])
+    np.testing.assert_allclose(turned, expected, atol=1e-2)
+
+
+def test_magnification_keeps_the_centre() -> None:
+    ramp = np.tile(np.arange(41.0, dtype=np.float32), (41, 1))
+    enlarged = transform(matrix=np.eye(2) / 2).apply(ramp)
+    np.testing.assert_allclose(enlarged[20], 20 + (np.arange(41) - 20) / 2, atol=1e-4)
+
+
+def test_gain_and_offset_act_on_hu() -> None:
+    np.testing.assert_allclose(transform(gain=1.1, offset=-5.0).apply(VALUES), 1.1 * VALUES - 5.0, rtol=1e-5, atol=1e-3)
+
+
+def test_noise_has_its_level_and_repeats() -> None:
+    flat = np.zeros((4, 80, 80), dtype=np.float32)
+    noisy = transform(noise=3.0).apply(flat)
+    assert noisy.std() == pytest.approx(3.0, rel=0.02)
+    assert not np.array_equal(noisy[0], noisy[1])
+    assert np.array_equal(noisy, transform(noise=3.0).apply(flat))
+
+
+def test_slices_of_a_series_stay_together() -> None:
+    drawn = draw_transform(np.random.default_rng(3), AugmentConfig(noise_hu=0.0), pixel_mm=1.3)
+    together = drawn.apply(VALUES)
+    assert together.dtype == np.float32
+    assert np.array_equal(together, np.stack([drawn.apply(image) for image in VALUES]))
+
+
+def test_what_is_drawn_has_the_spread_that_was_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_transform(rng, AugmentConfig(), pixel_mm=2.0) for _ in range(2000)]
+    flips = [np.linalg.det(item.matrix) < 0 for item in drawn]
+    assert np.mean(flips) == pytest.approx(0.5, abs=0.04)
+    scales = [abs(np.linalg.det(item.matrix)) ** -0.5 for item in drawn]
+    assert np.std(scales) == pytest.approx(0.06, rel=0.1)
+    angles = [np.degrees(np.arcsin(item.matrix[0, 1] * scale)) for item, scale in zip(drawn, scales, strict=True)]
+    assert np.std(angles) == pytest.approx(8.0, rel=0.1)
+    assert np.std([item.shift_px for item in drawn]) == pytest.approx(4.0 / 2.0, rel=0.1)
+    assert np.std([item.gain for item in drawn]) == pytest.approx(0.02, rel=0.1)
+    assert np.std([item.offset_hu for item in drawn]) == pytest.approx(2.0, rel=0.1)
+    assert min(item.noise_hu for item in drawn) >= 0.0
+    assert np.mean([item.noise_hu for item in drawn]) == pytest.approx(1.5, rel=0.1)

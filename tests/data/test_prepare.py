@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import pytest
+
+from dicom_files import head_values, make_dataset, seeded_uid, write_dataset, write_series
+from slicewise.data.prepare import PreparationSummary, prepare
+from slicewise.data.store import Dataset, SeriesRecord, folder_name
+from slicewise.errors import DatasetError, LabelTableError, UsageError
+from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.imaging.load import load_volume
+from slicewise.imaging.preprocess import preprocess
+from slicewise.imaging.series import Series, group_studies
+from slicewise.task import Task, load_task
+
+Item = TypeVar("Item")
+
+TASK = load_task("ich")
+POSITIVE, NEGATIVE = "1,0,0,0,0,1", "0,0,0,0,0,0"
+
+
+def series_uid(patient_id: str) -> str:
+    return seeded_uid("series", seeded_uid("study", patient_id))
+
+
+def sop_uid(patient_id: str, index: int) -> str:
+    return seeded_uid("slice", series_uid(patient_id), index)
+
+
+def label_rows(patient_id: str, slices: int, positive: tuple[int, ...] = ()) -> list[str]:
+    values = (POSITIVE if index in positive else NEGATIVE for index in range(slices))
+    return [f"{patient_id},{sop_uid(patient_id, index)},{value}" for index, value in enumerate(values)]
+
+
+def write_labels(path: Path, rows: list[str], keys: str = "patient_id,sop_uid") -> Path:
+    path.write_text("\n".join([f"{keys},{','.join(TASK.label_names)}", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def make(
+    output: Path, images: Path, labels: Path | None = None, task: Task = TASK, **options: float
+) -> PreparationSummary:
+    return prepare(
+        output,
+        "table",
+        [images],
+        labels,
+        task,
+        holdout=options.get("holdout", 0.0),
+        workers=int(options.get("workers", 1)),
+        seed=int(options.get("seed", 0)),
+    )
+
+
+def rejected_rows(output: Path) -> list[dict[str, str]]:
+    with (output / "rejected.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def warning_codes(summary: PreparationSummary) -> list[str]:
+    return [warning.code for warning in summary.warnings]
+
+
+def stamp(output: Path, patient_id: str) -> int:
+    return (output / "series" / folder_name(series_uid(patient_id)) / "values.npy").stat().st_mtime_ns
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for number, patient_id in enumerate(("A", "B")):
+        write_series(
+            tmp_path / "images" / patient_id, slices=10, matrix=32, patient_id=patient_id, tilt_degrees=15.0 * number
+        )
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(tmp_path / "labels.csv", [*label_rows("A", 10, positive=(2, 3)), *label_rows("B", 10)])
+
+
+def direct(images: Path) -> dict[str, Series]:
+    headers = [item for item in discover([images]) if isinstance(item, SliceHeader)]
+    return {series.series_uid: series for study in group_studies(headers) for series in study.series}
+
+
+def test_stored_values_are_exactly_those_of_prediction(tmp_path: Path, images: Path, labels: Path) -> None:
+    # Slabs of several slices and a duplicate, too.
+    write_series(tmp_path / "images" / "thin", values=head_values(24, 40), spacing_mm=1.25, patient_id="thin")
+    summary = make(tmp_path / "dataset", images, labels)
+    assert (summary.series, summary.kept, summary.slices) == (3, 0, 44)
+    dataset = Dataset.open(tmp_path / "dataset")
+    expected = direct(images)
+    for record in dataset.records:
+        volume, _ = load_volume(expected[record.series_uid])
+        model_input = preprocess(volume, TASK.preprocessing)
+        stored = dataset.input(record)
+        for name in ("values", "positions_mm", "duplicate_rank", "slab_of_slice", "origin_px", "step_px"):
+            one, other = np.asarray(getattr(stored, name)), np.asarray(getattr(model_input, name))
+            assert np.array_equal(one, other), name
+            assert one.dtype == other.dtype, name
+        assert stored.warnings == model_input.warnings
+        assert record.volume_warnings == volume.warnings
+        assert record.slices == volume.slices
+        assert record.positions_mm == tuple(volume.positions_mm)
+        assert record.tilt_degrees == volume.tilt_degrees
+    assert max(len(record.slices) / len(record.row_positions_mm) for record in dataset.records) == pytest.approx(4.0)
+
+
+def test_labels_reach_their_slices(tmp_path: Path, images: Path, labels: Path) -> None:
+    summary = make(tmp_path / "dataset", images, labels)
+    record = Dataset.open(tmp_path / "dataset").records[0]
+    assert record.patient_id == "A"
+    # write_series names its files in an order that is not the axial one; the UIDs are numbered from feet to head.
+    assert [item.sop_uid for item in record.slices] == [sop_uid("A", index) for index in range(10)]
+    assert [int(row[0]) for row in record.labels] == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert summary.counts[TASK.label_names[0]] == msgspec.structs.replace(
+        summary.counts[TASK.label_names[0]], positive=2, negative=18, unknown=0
+    )
+    assert summary.warnings == ()
+    assert (summary.unlabelled_slices, summary.unused_labels) == (0, 0)
+
+
+def test_missing_and_unused_labels_are_counted(tmp_path: Path, images: Path) -> None:
+    labels = write_labels(tmp_path / "l.csv", [*label_rows("A", 12), *label_rows("B", 7)])
+    summary = make(tmp_path / "dataset", images, labels)
+    assert (summary.unlabelled_slices, summary.unused_labels) == (3, 2)
+    assert warning_codes(summary) == ["unlabelled_slices", "unused_labels"]
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert dataset.manifest.label_warnings == summary.warnings
+    assert [row[0] for row in dataset.records[1].labels] == [0] * 7 + [-1] * 3
+
+
+def test_without_labels_all_are_unknown(tmp_path: Path, images: Path) -> None:
+    summary = make(tmp_path / "dataset", images)
+    assert summary.warnings == ()
+    assert all(counts.unknown == 20 for counts in summary.counts.values())
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert dataset.splits == {"A": "train", "B": "train"}
+    assert (dataset.row_labels(dataset.records[0]) == -1).all()
+
+
+def test_labels_by_slice_index(tmp_path: Path, images: Path) -> None:
+    rows = [f"{series_uid('A')},{index},{POSITIVE if index == 4 else NEGATIVE}" for index in range(10)]
+    labels = write_labels(tmp_path / "l.csv", rows, keys="series,slice_index")
+    summary = make(tmp_path / "dataset", images, labels)
+    record = Dataset.open(tmp_path / "dataset").records[0]
+    assert [row[0] for row in record.labels] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert record.slices[4].sop_uid == sop_uid("A", 4)
+    assert warning_codes(summary) == ["no_patient_id", "unlabelled_slices"]
+    assert record.patient_id == "A"  # of the images, as the label file does not say
+
+
+def test_slice_indices_are_not_trusted_where_slices_are_missing(tmp_path: Path, images: Path) -> None:
+    rows = [f"{series_uid('A')},{index},{NEGATIVE}" for index in range(10)]
+    labels = write_labels(tmp_path / "l.csv", rows, keys="series,slice_index")
+    next((images / "A").iterdir()).unlink()
+    summary = make(tmp_path / "dataset", images, labels)
+    assert "misaligned_labels" in warning_codes(summary)
+    assert summary.unused_labels == 10
+    assert (Dataset.open(tmp_path / "dataset").records[0].label_array == -1).all()
+
+
+def test_a_series_without_patient_is_one(tmp_path: Path) -> None:
+    write_series(tmp_path / "images", slices=8, PatientID="")
+    summary = make(tmp_path / "dataset", tmp_path / "images")
+    record = Dataset.open(tmp_path / "dataset").records[0]
+    assert record.patient_id == record.series_uid
+    assert warning_codes(summary) == ["series_as_patient"]
+
+
+def test_rejected_is_complete(tmp_path: Path, images: Path) -> None:
+    (images / "notes.txt").write_text("not a scan", encoding="utf-8")
+    write_series(images / "short", slices=3, patient_id="short")
+    write_series(images / "flat", slices=8, matrix=16, patient_id="flat", ImagePositionPatient=None)
+    damaged = min((images / "B").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-500])
+    summary = make(tmp_path / "dataset", images)
+    assert summary.series == 2
+    rows = rejected_rows(tmp_path / "dataset")
+    assert sorted((row["kind"], row["reason"]) for row in rows) == [
+        ("not_chosen", "too_few_slices"),
+        ("unreadable", "no_position"),
+        ("unreadable", "not_dicom"),
+        ("unreadable", "truncated"),
+    ]
+    assert all(row["message"] for row in rows)
+    assert {row["series_uid"] for row in rows} >= {series_uid("short"), series_uid("flat")}
+    assert len(Dataset.open(tmp_path / "dataset").records[1].slices) == 9
+
+
+def test_labelled_series_are_read_and_one_of_a_study_else(tmp_path: Path) -> None:
+    study = seeded_uid("study", "A")
+    uids = [seeded_uid("recon", number) for number in range(3)]
+    for number, uid in enumerate(uids):
+        write_series(tmp_path / "images" / str(number), slices=9 + number, matrix=16, study_uid=study, series_uid=uid)
+    unlabelled = make(tmp_path / "one", tmp_path / "images")
+    assert (unlabelled.series, len(unlabelled.rejected)) == (1, 2)
+    rows = [f"{uid},0,{NEGATIVE}" for uid in uids[:2]]
+    labels = write_labels(tmp_path / "l.csv", rows, keys="series,slice_index")
+    assert make(tmp_path / "two", tmp_path / "images", labels).series == 2
+    assert {record.series_uid for record in Dataset.open(tmp_path / "two").records} == set(uids[:2])
+
+
+def test_one_series_uid_in_two_studies_is_told(tmp_path: Path) -> None:
+    for study in ("1.2.3", "1.2.4"):
+        write_series(tmp_path / "images" / study, slices=8, study_uid=study, series_uid="1.2.9")
+    summary = make(tmp_path / "dataset", tmp_path / "images")
+    assert (summary.series, [item.reason for item in summary.rejected]) == (1, ["conflicting_series_uid"])
+
+
+def test_the_split_is_by_patient_and_stratified(tmp_path: Path) -> None:
+    rows = []
+    for number in range(8):
+        patient_id = f"P{number}"
+        write_series(tmp_path / "images" / patient_id, slices=8, matrix=16, patient_id=patient_id)
+        rows += label_rows(patient_id, 8, positive=(3,) if number < 4 else ())
+    other = seeded_uid("follow-up")
+    write_series(tmp_path / "images" / "later", slices=8, matrix=16, patient_id="P0", study_uid=other)
+    labels = write_labels(tmp_path / "l.csv", rows)
+    summary = make(tmp_path / "dataset", tmp_path / "images", labels, holdout=0.5, seed=3)
+    assert summary.patients == {"train": 4, "test": 4}
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert sum(dataset.splits[f"P{number}"] == "test" for number in range(4)) == 2
+    assert len(dataset.records) == 9
+    again = make(tmp_path / "dataset", tmp_path / "images", labels, holdout=0.5, seed=3)
+    assert (again.kept, Dataset.open(tmp_path / "dataset").splits) == (9, dataset.splits)
+
+
+def test_a_second_call_keeps_whole_series_and_joins_labels_anew(tmp_path: Path, images: Path, labels: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images)
+    before = stamp(output, "A")
+    summary = make(output, images, labels)
+    assert (summary.series, summary.kept) == (2, 2)
+    assert stamp(output, "A") == before
+    assert summary.counts[TASK.label_names[0]].positive == 2
+    assert Dataset.open(output).row_labels(Dataset.open(output).records[0])[2:4, 0].tolist() == [1, 1]
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after_one_series(
+    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+) -> Iterator[Item]:
+    """A `Progress` under which a preparation dies."""
+    del description, total, initial
+    for number, item in enumerate(items):
+        if unit == "series" and number == 1:
+            raise StopError
+        yield item
+
+
+def test_an_interrupted_call_goes_on(tmp_path: Path, images: Path, labels: Path) -> None:
+    make(tmp_path / "whole", images, labels)
+    output = tmp_path / "dataset"
+    with pytest.raises(StopError):
+        prepare(output, "table", [images], labels, TASK, progress=stop_after_one_series)
+    with pytest.raises(DatasetError, match="has not ended"):
+        Dataset.open(output)
+    (output / "series" / ".half.part").mkdir()
+    summary = make(output, images, labels)
+    assert (summary.series, summary.kept) == (2, 1)
+    assert Dataset.open(output).digest() == Dataset.open(tmp_path / "whole").digest()
+    assert not (output / "series" / ".half.part").exists()
+
+
+def test_series_that_changed_or_are_damaged_are_made_again(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images)
+    values = output / "series" / folder_name(series_uid("A")) / "values.npy"
+    values.write_bytes(values.read_bytes()[:100])
+    min((images / "B").iterdir()).unlink()
+    summary = make(output, images)
+    assert (summary.series, summary.kept, summary.slices) == (2, 0, 19)
+    dataset = Dataset.open(output)
+    assert [len(dataset.input(record).values) for record in dataset.records] == [10, 9]
+
+
+def test_files_that_were_repaired_are_read(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    file = min((images / "A").iterdir())
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.4."))
+    first = make(output, images)
+    assert [item.kind for item in first.rejected] == ["unreadable"]
+    file.write_bytes(whole)
+    second = make(output, images)
+    assert (second.series, second.slices, second.rejected) == (2, 20, ())
+
+
+@pytest.mark.parametrize("change", ["preprocessing", "loss_weight"])
+def test_another_task_is_refused(tmp_path: Path, images: Path, change: str) -> None:
+    make(tmp_path / "dataset", images)
+    if change == "preprocessing":
+        other = msgspec.structs.replace(TASK, preprocessing=msgspec.structs.replace(TASK.preprocessing, pixel_mm=1.0))
+    else:
+        other = msgspec.structs.replace(TASK, labels=TASK.labels[::-1])
+    with pytest.raises(DatasetError, match="another task"):
+        make(tmp_path / "dataset", images, task=other)
+
+
+def test_other_content_of_the_folder_is_not_touched(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    output.mkdir()
+    (output / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(DatasetError, match="not a prepared dataset"):
+        make(output, images)
+    with pytest.raises(DatasetError, match="not a prepared dataset"):
+        make(output / "thesis.txt", images)
+    assert [item.name for item in output.iterdir()] == ["thesis.txt"]
+
+
+def test_series_that_are_no_longer_named_are_told(tmp_path: Path, images: Path) -> None:
+    make(tmp_path / "dataset", images)
+    with pytest.raises(DatasetError, match=f"holds series {series_uid('B')}"):
+        make(tmp_path / "dataset", images / "A")
+
+
+def test_two_workers_give_the_same_dataset(tmp_path: Path, images: Path, labels: Path) -> None:
+    write_series(images / "flat", slices=8, matrix=16, patient_id="flat", ImagePositionPatient=None)
+    outcomes = {}
+    for workers in (1, 2):
+        output = tmp_path / str(workers)
+        summary = make(output, images, labels, workers=workers, holdout=0.5)
+        dataset = Dataset.open(output)
+        contents = {
+            file.relative_to(output).as_posix(): file.read_bytes() for file in output.rglob("*") if file.is_file()
+        }
+        outcomes[workers] = (summary, dataset.digest(), contents)
+    assert outcomes[1] == outcomes[2]
+
+
+def test_nothing_usable_gives_an_empty_dataset(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "notes.txt").write_text("not a scan", encoding="utf-8")
+    summary = make(tmp_path / "dataset", tmp_path / "images", holdout=0.2)
+    assert (summary.series, summary.patients) == (0, {"train": 0, "test": 0})
+    assert [row["reason"] for row in rejected_rows(tmp_path / "dataset")] == ["not_dicom"]
+    assert Dataset.open(tmp_path / "dataset").records == ()
+
+
+def test_a_wrong_call_leaves_nothing_behind(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    with pytest.raises(UsageError, match="layout 'cq501' is not known"):
+        prepare(output, "cq501", [images], None, TASK)
+    with pytest.raises(UsageError, match=r"holdout 1\.5"):
+        make(output, images, holdout=1.5)
+    with pytest.raises(UsageError, match="no such file"):
+        make(output, tmp_path / "nowhere")
+    with pytest.raises(LabelTableError, match="Missing"):
+        make(output, images, write_labels(tmp_path / "l.csv", [], keys="wrong"))
+    assert not output.exists()
+
+
+def test_the_rsna_layout(tmp_path: Path) -> None:
+    ids = [f"ID_{index:09x}" for index in range(8)]
+    values = head_values(8, 32)
+    for index, uid in enumerate(ids):
+        image = make_dataset(
+            values=values[index],
+            sop_uid=uid,
+            PatientID="ID_aaaaaaaaa",
+            StudyInstanceUID="ID_bbbbbbbbb",
+            SeriesInstanceUID="ID_ccccccccc",
+            InstanceNumber=None,
+            SliceThickness=None,
+            ImageType=None,
+            ImagePositionPatient=[0.0, 0.0, 5.0 * (7 - index)],
+            PixelSpacing=[7.0, 7.0],
+        )
+        write_dataset(tmp_path / "images" / f"{uid}.dcm", image)
+    lines = [
+        f"{uid}_{name},{int(uid == ids[1] and name in TASK.label_names[:2])}"
+        for uid in ids
+        for name in reversed(TASK.label_names)
+    ]
+    labels = tmp_path / "stage_2_train.csv"
+    labels.write_text("\n".join(["ID,Label", *lines]) + "\n", encoding="utf-8")
+    summary = prepare(tmp_path / "dataset", "rsna", [tmp_path / "images"], labels, TASK)
+    record: SeriesRecord = Dataset.open(tmp_path / "dataset").records[0]
+    assert record.patient_id == "ID_aaaaaaaaa"
+    assert [item.sop_uid for item in record.slices] == ids[::-1]
+    assert record.labels == tuple((1, 1, 0, 0, 0, 0) if uid == ids[1] else (0,) * 6 for uid in ids[::-1])
+    assert (summary.unlabelled_slices, summary.unused_labels, summary.warnings) == (0, 0, ())
+
+
+def test_a_real_scan(tmp_path: Path, shared_data: Path) -> None:
+    folder = shared_data / "ct_head" / "ge_tilted_variable_spacing"
+    summary = make(tmp_path / "dataset", folder)
+    assert (summary.series, summary.slices) == (1, 28)
+    record = Dataset.open(tmp_path / "dataset").records[0]
+    volume, _ = load_volume(direct(folder)[record.series_uid])
+    stored = Dataset.open(tmp_path / "dataset").input(record).values
+    assert np.array_equal(stored, preprocess(volume, TASK.preprocessing).values)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from slicewise.errors import InputError
+from slicewise.evaluation.predictions import PredictionTable
+from slicewise.task import Task
+
+
+def test_patients_are_numbered_alike_on_both_levels(table: PredictionTable, task: Task) -> None:
+    slices, studies = table.slices(), table.studies(task)
+    assert len(table) == 180
+    assert table.patients[slices.patients[0]] == "patient0"
+    assert [table.patients[code] for code in slices.patients] == list(table.patient_ids)
+    # 15 patients, the last of whom has two studies.
+    assert len(studies.probabilities) == 16
+    assert list(studies.patients) == [*range(15), 14]
+
+
+def test_a_study_has_the_largest_probability_of_its_slices(table: PredictionTable, task: Task) -> None:
+    studies = table.studies(task)
+    np.testing.assert_array_equal(studies.probabilities[0], table.probabilities[:12].max(axis=0))
+    np.testing.assert_array_equal(studies.probabilities[15], table.probabilities[174:].max(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"), [((0, 0, 0), 0), ((0, 1, 0), 1), ((-1, 1, 0), 1), ((0, -1, 0), -1), ((-1, -1, -1), -1)]
+)
+def test_the_target_of_a_study(
+    table: PredictionTable, task: Task, targets: tuple[int, int, int], expected: int
+) -> None:
+    changed = table.targets.copy()
+    changed[:12] = 0
+    changed[4:7] = np.array(targets, dtype=np.int8)[:, None]
+    assert replace(table, targets=changed).studies(task).targets[0].tolist() == [expected, expected]
+
+
+def test_rows_may_stand_in_any_order(table: PredictionTable, task: Task) -> None:
+    order = np.random.default_rng(0).permutation(len(table))
+    texts = ("patient_ids", "study_uids", "series_uids", "sop_uids", "frames", "files", "slice_index")
+    changes: dict[str, Any] = {name: tuple(getattr(table, name)[row] for row in order) for name in texts}
+    arrays = {name: getattr(table, name)[order] for name in ("positions_mm", "probabilities", "targets")}
+    shuffled = replace(table, **changes, **arrays)
+
+    def by_study(found: PredictionTable) -> set[tuple[object, ...]]:
+        rows = found.studies(task)
+        columns = zip(rows.patients, rows.probabilities.tolist(), rows.targets.tolist(), strict=True)
+        return {(found.patients[code], *values, *truth) for code, values, truth in columns}
+
+    assert by_study(shuffled) == by_study(table)
+
+
+def test_one_study_uid_on_two_patients_is_two_studies(table: PredictionTable, task: Task) -> None:
+    assert len(replace(table, study_uids=("anonymous",) * len(table)).studies(task).patients) == 15
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 1.1])
+def test_a_probability_out_of_range_is_named(table: PredictionTable, value: float) -> None:
+    changed = table.probabilities.copy()
+    changed[7, 1] = value
+    with pytest.raises(InputError, match=r"row 8 \(slice sop7\), column 'lesion'"):
+        replace(table, probabilities=changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"files": ("a",)}, "files has 1 entries for 180 slices"),
+        ({"targets": np.zeros((180, 1), dtype=np.int8)}, "need"),
+        ({"targets": np.full((180, 2), 2, dtype=np.int8)}, "targets must be"),
+        ({"sop_uids": ("same",) * 180, "series_uids": ("same",) * 180}, "stands twice"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(table: PredictionTable, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(table, **change)
+
+
+def test_an_unknown_study_rule_is_refused(table: PredictionTable, task: Task) -> None:
+    other = msgspec.structs.replace(task, study_rule="mean")
+    with pytest.raises(ValueError, match="'mean' is not known"):
+        table.studies(other)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from slicewise.config import EncoderConfig
+from slicewise.errors import ConfigError, UsageError
+from slicewise.models.encoder import build_encoder
+
+# One of each family: residual, mobile with a widened head, ConvNeXt, a transformer of fixed input size.
+FAMILIES = ("resnet18", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.no_grad()
+def test_any_timm_encoder_gives_descriptors_and_logits(name: str) -> None:
+    network = build_encoder(EncoderConfig(name=name), channels=5, size=64, labels=6).eval()
+    descriptors, slice_logits, summaries = network(torch.rand(2, 5, 64, 64))
+    assert descriptors.shape == (2, network.descriptor_size)
+    assert slice_logits.shape == (2, 6)
+    assert summaries.shape == (2, network.summary_size)
+
+
+def test_an_unknown_encoder_names_similar_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'resnet19'.*resnet18"):
+        build_encoder(EncoderConfig(name="resnet19"), channels=3, size=64, labels=6)
+
+
+def test_pretrained_weights_without_a_network_give_a_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("network is unreachable")
+
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", unreachable)
+    with pytest.raises(UsageError, match=r"resnet18.*unreachable.*encoder\.pretrained=false"):
+        build_encoder(EncoderConfig(name="resnet18", pretrained=True), channels=3, size=64, labels=6)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from slicewise.config import FusionConfig
+from slicewise.errors import ConfigError
+from slicewise.models.features import SliceFeatures
+from slicewise.models.fusion import HEADS, FusionHead, build_head
+
+D, L, M = 12, 4, 3
+
+
+def make_head(name: str, *, seed: int = 0) -> FusionHead:
+    torch.manual_seed(seed)
+    head = build_head(FusionConfig(name=name, hidden_size=8), descriptor_size=D, summary_size=M, labels=L)
+    for values in head.parameters():
+        torch.nn.init.normal_(values, std=0.3)
+    return head.eval()
+
+
+def make_features(lengths: list[int], *, seed: int = 0, padded_to: int | None = None) -> SliceFeatures:
+    generator = torch.Generator().manual_seed(seed)
+    size = padded_to or max(lengths)
+    batch = len(lengths)
+    mask = torch.arange(size)[None] < torch.tensor(lengths)[:, None]
+    return SliceFeatures(
+        descriptors=torch.randn(batch, size, D, generator=generator),
+        slice_logits=torch.randn(batch, size, L, generator=generator),
+        summaries=torch.randn(batch, size, M, generator=generator),
+        positions=torch.cumsum(3 + torch.rand(batch, size, generator=generator), dim=1),
+        mask=mask,
+    )
+
+
+def change(features: SliceFeatures, where: Tensor, value: float) -> SliceFeatures:
+    def changed(values: Tensor) -> Tensor:
+        return torch.where(where[..., None], torch.full_like(values, value), values)
+
+    return SliceFeatures(
+        descriptors=changed(features.descriptors),
+        slice_logits=changed(features.slice_logits),
+        summaries=changed(features.summaries),
+        positions=changed(features.positions[..., None])[..., 0],
+        mask=features.mask,
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+@torch.no_grad()
+def test_padding_changes_no_output(name: str) -> None:
+    head = make_head(name)
+    features = make_features([7, 3, 1], padded_to=9)
+    logits = head(features)
+    assert logits.shape == (3, 9, L)
+    other_padding = head(change(features, ~features.mask, 1e3))
+    torch.testing.assert_close(other_padding[features.mask], logits[features.mask], rtol=0, atol=0)
+    for row, length in enumerate((7, 3, 1)):
+        alone = head(
+            SliceFeatures.of_one_series(
+                features.descriptors[row, :length],
+                features.slice_logits[row, :length],
+                features.summaries[row, :length],
+                features.positions[row, :length],
+            )
+        )
+        torch.testing.assert_close(alone[0], logits[row, :length], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@torch.no_grad()
+def test_an_untrained_head_is_the_single_slice_baseline(name: str) -> None:
+    head = build_head(FusionConfig(name=name), descriptor_size=D, summary_size=M, labels=L).eval()
+    features = make_features([5, 4])
+    torch.testing.assert_close(head(features), features.slice_logits)
+
+
+@pytest.mark.parametrize(("name", "reach"), [("none", 0), ("window", 2), ("bigru", 6)])
+@torch.no_grad()
+def test_how_far_a_head_sees(name: str, reach: int) -> None:
+    head = make_head(name)
+    features = make_features([13])
+    middle = 6
+    where = torch.zeros(1, 13, dtype=torch.bool)
+    where[0, middle] = True
+    moved = (head(change(features, where, 2.0)) - head(features)).abs().amax(dim=-1)[0]
+    seen = {abs(index - middle) for index in range(13) if moved[index] > 0}
+    assert seen == set(range(reach + 1))
+
+
+@pytest.mark.parametrize("name", ["window", "bigru"])
+@torch.no_grad()
+def test_distances_matter_but_the_origin_does_not(name: str) -> None:
+    head = make_head(name)
+    features = make_features([8])
+
+    def moved(positions: Tensor) -> Tensor:
+        logits: Tensor = head(
+            SliceFeatures(features.descriptors, features.slice_logits, features.summaries, positions, features.mask)
+        )
+        return logits
+
+    torch.testing.assert_close(moved(features.positions + 64.0), head(features), rtol=1e-4, atol=1e-4)
+    assert (moved(features.positions * 2) - head(features)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["window", "bigru"])
+def test_descriptors_are_standardised_by_the_training_set(name: str) -> None:
+    head = make_head(name)
+    features = make_features([8])
+    descriptors = features.descriptors * 50 + 7
+    scaled = SliceFeatures(descriptors, features.slice_logits, features.summaries, features.positions, features.mask)
+    with torch.no_grad():
+        head.fit_scale(features.descriptors[0])
+        before = head(features)
+        head.fit_scale(descriptors[0])
+        torch.testing.assert_close(head(scaled), before, rtol=1e-3, atol=1e-3)
+
+
+def test_noise_and_dropout_act_in_training_alone() -> None:
+    head = make_head("bigru")
+    features = make_features([6])
+    with torch.no_grad():
+        torch.testing.assert_close(head(features), head(features), rtol=0, atol=0)
+        head.train()
+        assert (head(features) - head(features)).abs().max() > 1e-3
+
+
+def test_an_unknown_head_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'lstm'.*none, window, bigru"):
+        build_head(FusionConfig(name="lstm"), descriptor_size=D, summary_size=M, labels=L)

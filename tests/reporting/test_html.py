@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.reporting.html import LONGEST_REJECTED_TABLE, write_report
+from slicewise.results import DISCLAIMER, Rejection, Results, StudyResult
+from slicewise.task import Task
+from slicewise.volume import ScanWarning
+
+MakeStudy = Callable[..., StudyResult]
+MakeResults = Callable[..., Results]
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+HOSTILE = "<script>alert(1)</script>\"'><img src=http://x.example/a onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """A page, parsed: its elements, its visible text, and whether its tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def report(tmp_path: Path, task: Task) -> Callable[[Results], Page]:
+    def write(results: Results) -> Page:
+        path = tmp_path / "report.html"
+        write_report(path, results, task)
+        return Page(path.read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_report_holds_its_parts_in_order(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    warning = ScanWarning("uneven_spacing", "The spacing is uneven in this test.")
+    study = make_study(*scan, {2: {task.label_names[0]: 0.93}}, warnings=(warning,))
+    page = report(make_results(study, rejected=[Rejection("a/b.txt", "unreadable", "not_dicom", "It is a text file.")]))
+    parts = [
+        task.title,
+        DISCLAIMER,
+        "At least one label reached its threshold on 1 of 6 slices.",
+        "Probabilities of the study",
+        "▲ flagged",
+        "Axial profile of the probabilities",
+        "Images are shown as stored",
+        "Slice index 2",
+        "Probabilities of all 6 slices",
+        warning.message,
+        "a/b.txt",
+        "It is a text file.",
+        "test-model, version 1.2",
+        "0a" * 32,
+        "nothing at all",
+        "fixed by hand for this test",
+        "slicewise 9.8.7",
+        DISCLAIMER,
+    ]
+    place = 0
+    for part in parts:
+        found = page.text.find(part, place)
+        assert found >= 0, f"{part!r} does not come after {page.text[:place][-60:]!r}"
+        place = found
+
+
+def test_every_flagged_slice_has_its_pictures_and_no_other(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    name = task.label_names[3]
+    page = report(make_results(make_study(*scan, {0: {name: 0.9}, 4: {name: 0.9}, 5: {name: 0.2}})))
+    first, second = (channel.name.capitalize() for channel in task.channels[:2])
+    assert [image["alt"] for image in page.all("img")] == [
+        f"{window} window, slice index {index}" for index in (0, 4) for window in (first, second)
+    ]
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+
+
+def test_a_missing_picture_is_replaced_by_the_reason(
+    report: Callable[[Results], Page],
+    tmp_path: Path,
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    page = report(make_results(make_study(tmp_path / "gone", ["lost.dcm"], {0: {task.label_names[0]: 0.9}})))
+    assert page.all("img") == []
+    assert re.search(r"No picture of this slice\. lost\.dcm: there is no such file", page.text)
+    assert str(tmp_path) not in page.text
+
+
+def test_nothing_flagged_is_said(
+    report: Callable[[Results], Page], scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults
+) -> None:
+    page = report(make_results(make_study(*scan)))
+    assert "No label reached its threshold on any of 6 slices." in page.text
+    assert "No slice of this series is flagged." in page.text
+    assert "Every file of the input was scored." in page.text
+    assert page.all("img") == []
+
+
+def test_no_study_is_said(report: Callable[[Results], Page], make_results: MakeResults) -> None:
+    page = report(make_results(rejected=[Rejection("a", "unreadable", "not_dicom", "Not DICOM.")]))
+    assert "No study was scored." in page.text
+    assert "Not DICOM." in page.text
+
+
+def test_hostile_texts_are_escaped_and_nothing_outside_is_named(
+    tmp_path: Path, task: Task, make_study: MakeStudy, make_results: MakeResults
+) -> None:
+    study = make_study(
+        tmp_path,
+        [HOSTILE],
+        {0: {task.label_names[0]: 0.9}},
+        patient_id=HOSTILE,
+        study_uid=HOSTILE,
+        series_uid=HOSTILE,
+        warnings=(ScanWarning(HOSTILE, HOSTILE),),
+    )
+    rejected = [Rejection(HOSTILE, "unreadable", HOSTILE, HOSTILE, HOSTILE)]
+    displays = tuple(HOSTILE for _ in task.labels)
+    results = make_results(study, study, rejected=rejected, name=HOSTILE, trained_on=HOSTILE, displays=displays)
+    path = tmp_path / "report.html"
+    write_report(path, results, msgspec.structs.replace(task, title=HOSTILE))
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.text.count("<script>alert(1)</script>") > 10
+    names = {name for name, _ in page.elements}
+    assert not names & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "xlink:href", "srcset", "poster", "action"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+
+
+def test_report_needs_no_network(
+    scan: tuple[Path, list[str]], tmp_path: Path, task: Task, make_study: MakeStudy, make_results: MakeResults
+) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, make_results(make_study(*scan, {1: {task.label_names[0]: 0.9}})), task)
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//\w|@import|url\(", re.sub(r'"data:[^"]*"', "", text))
+    (policy,) = (meta["content"] for meta in Page(text).all("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none';")
+
+
+def test_studies_are_sorted_and_linked_from_the_overview(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    any_label, other = task.label_names[:2]
+    low = make_study(*scan, {0: {any_label: 0.2, other: 0.95}}, patient_id="LOW")
+    high = make_study(*scan, {0: {any_label: 0.8}}, patient_id="HIGH")
+    page = report(make_results(low, high))
+    assert page.text.index("HIGH") < page.text.index("LOW")
+    links = [link["href"] for link in page.all("a")]
+    assert links[:2] == ["#study-1", "#study-2"]
+    identifiers = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+    assert max(identifiers.values()) == 1
+    assert {link.removeprefix("#") for link in links} <= set(identifiers)
+    referenced = {name for _, attributes in page.elements for name in attributes.get("aria-labelledby", "").split()}
+    assert referenced <= set(identifiers)
+    page = report(make_results(low, high, any_label=None))
+    assert page.text.index("LOW") < page.text.index("HIGH")
+
+
+def test_series_of_one_study_are_summarised_one_by_one(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    one = make_study(*scan, {0: {task.label_names[0]: 0.9}}, series_uid="1.2.3.1")
+    two = make_study(*scan, series_uid="1.2.3.2")
+    page = report(make_results(msgspec.structs.replace(one, series=one.series + two.series)))
+    assert "Series 1 of 2 At least one label" in page.text
+    assert "Series 2 of 2 No label reached" in page.text
+    assert "1 of 12" in page.text
+
+
+def test_many_rejected_files_are_grouped_with_their_number(
+    report: Callable[[Results], Page], make_results: MakeResults
+) -> None:
+    texts = [Rejection(f"{number}.txt", "unreadable", "not_dicom", "A text.") for number in range(60)]
+    scout = Rejection("scout", "not_chosen", "localizer", "A scout.")
+    page = report(make_results(rejected=[scout, *texts]))
+    assert "61 files or series were not scored." in page.text
+    assert "60 0.txt unreadable not_dicom A text. 1 scout not chosen localizer A scout." in page.text
+    page = report(make_results(rejected=texts[:LONGEST_REJECTED_TABLE]))
+    assert all(f"{number}.txt" in page.text for number in range(LONGEST_REJECTED_TABLE))
+
+
+def test_positions_are_left_out_where_they_are_not_known(
+    scan: tuple[Path, list[str]], tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, task: Task
+) -> None:
+    path = tmp_path / "report.html"
+    results = make_results(make_study(*scan, {0: {task.label_names[0]: 0.9}}))
+    write_report(path, results, msgspec.structs.replace(task, axial_unit="index"))
+    text = Page(path.read_text(encoding="utf-8")).text
+    assert "Slice index, feet to head" in text
+    assert not re.search(r"\bmm\b", text)
+
+
+def test_report_can_be_read_without_seeing_it(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    study = make_study(*scan, {1: {task.label_names[0]: 0.9}})
+    page = report(make_results(study, study, rejected=[Rejection("a", "unreadable", "not_dicom", "Not DICOM.")]))
+    assert all(cell["scope"] in ("col", "row") for cell in page.all("th"))
+    assert all(image["alt"] for image in page.all("img"))
+    assert page.all("html")[0]["lang"] == "en"
+    levels = [int(name[1]) for name, _ in page.elements if re.fullmatch(r"h[1-6]", name)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_file_names_that_are_no_text_are_written_readably(
+    report: Callable[[Results], Page],
+    tmp_path: Path,
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    page = report(make_results(make_study(tmp_path, ["bad\udcff.dcm"], {0: {task.label_names[0]: 0.9}})))
+    assert "bad\\udcff.dcm" in page.text
+
+
+def test_a_report_is_whole_or_not_there(
+    scan: tuple[Path, list[str]], tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, task: Task
+) -> None:
+    path = tmp_path / "out" / "report.html"
+    results = make_results(make_study(*scan))
+    write_report(path, results, task)
+    before = path.read_bytes()
+    with pytest.raises(KeyError):
+        write_report(
+            path, msgspec.structs.replace(results, model=msgspec.structs.replace(results.model, thresholds={})), task
+        )
+    assert path.read_bytes() == before
+    assert [item.name for item in path.parent.iterdir()] == ["report.html"]
+
+
+def test_report_of_a_real_scan_with_every_slice_flagged_stays_small(
+    shared_data: Path, tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, task: Task
+) -> None:
+    folder = shared_data / "ct_head" / "ge_tilted_variable_spacing"
+    files = [header.file for header in discover([folder]) if isinstance(header, SliceHeader)]
+    assert len(files) == 28
+    raised = {index: {task.label_names[0]: 0.9} for index in range(28)}
+    path = tmp_path / "report.html"
+    write_report(path, make_results(make_study(folder, files, raised)), task)
+    assert len(Page(path.read_text(encoding="utf-8")).all("img")) == 2 * 28
+    assert path.stat().st_size < 3_000_000

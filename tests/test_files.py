@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slicewise.files import write_atomically, write_bytes_atomically
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    write_bytes_atomically(tmp_path / "deep" / "file.bin", b"content")
+    assert (tmp_path / "deep" / "file.bin").read_bytes() == b"content"
+    assert [item.name for item in (tmp_path / "deep").iterdir()] == ["file.bin"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="disk full"), write_atomically(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("disk full")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_removes_a_half_written_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), write_atomically(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "one").write_text("1")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from slicewise.results import (
+    DISCLAIMER,
+    ModelSummary,
+    Rejection,
+    Results,
+    SeriesResult,
+    SliceResult,
+    StudyResult,
+    aggregate,
+    decode_results,
+    encode_results,
+    results_schema,
+    write_rejected_csv,
+    write_series_csv,
+    write_slices_csv,
+    write_studies_csv,
+)
+from slicewise.volume import ScanWarning
+
+LABELS = ("any", "left")
+
+
+def make_results() -> Results:
+    slices = tuple(
+        SliceResult(
+            sop_uid=f"1.2.{index}",
+            frame=1,
+            file=f"IM{index}",
+            slice_index=index,
+            position_mm=5.0 * index,
+            probabilities={"any": 0.1 * index, "left": 1 / 3},
+        )
+        for index in range(3)
+    )
+    warnings = (ScanWarning("tilted", "The gantry is tilted."),)
+    probabilities = {"any": 0.2, "left": 1 / 3}
+    series = SeriesResult("P,1", "1.2", "1.3", slices, probabilities, 12.5, warnings)
+    study = StudyResult("P,1", "1.2", "/somewhere/private", (series,), probabilities, warnings)
+    model = ModelSummary(
+        name="m",
+        version="1",
+        digest="d",
+        labels=LABELS,
+        displays=("Any", "Left"),
+        any_label="any",
+        thresholds={"any": 0.2, "left": 0.5},
+        threshold_rule="for tests",
+        study_rule="max",
+        trained_on="nothing",
+        intended_use="tests",
+    )
+    rejected = (Rejection("a\nb", "unreadable", "not_dicom", 'It says "no".'),)
+    return Results(model, (study,), rejected, "0.1")
+
+
+def test_json_follows_its_schema_and_comes_back() -> None:
+    results = make_results()
+    content = encode_results(results)
+    jsonschema.validate(json.loads(content), results_schema())
+    loaded = decode_results(content)
+    assert loaded.studies[0].series == results.studies[0].series
+    assert loaded.disclaimer == DISCLAIMER
+    assert b"private" not in content
+
+
+def test_the_schema_refuses_what_does_not_fit() -> None:
+    content = json.loads(encode_results(make_results()))
+    del content["studies"][0]["series"][0]["slices"][0]["sop_uid"]
+    with pytest.raises(jsonschema.ValidationError, match="sop_uid"):
+        jsonschema.validate(content, results_schema())
+
+
+def test_tables_have_the_columns_of_the_contract(tmp_path: Path) -> None:
+    results = make_results()
+    write_slices_csv(tmp_path / "slices.csv", results.studies, LABELS)
+    write_series_csv(tmp_path / "series.csv", results.studies, LABELS)
+    write_studies_csv(tmp_path / "studies.csv", results.studies, LABELS)
+    write_rejected_csv(tmp_path / "rejected.csv", results.rejected)
+
+    def read(name: str) -> list[dict[str, str]]:
+        with (tmp_path / name).open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    slices = read("slices.csv")
+    assert list(slices[0]) == [
+        *("patient_id", "study_uid", "series_uid", "sop_uid", "frame", "file", "slice_index", "position_mm"),
+        *LABELS,
+    ]
+    assert [row["position_mm"] for row in slices] == ["0.0", "5.0", "10.0"]
+    assert slices[2]["patient_id"] == "P,1"
+    assert float(slices[2]["left"]) == pytest.approx(1 / 3, abs=1e-6)
+    assert read("series.csv")[0]["slices"] == "3"
+    assert read("studies.csv")[0]["warnings"] == "tilted: The gantry is tilted."
+    assert read("rejected.csv")[0]["message"] == 'It says "no".'
+
+
+def test_a_label_is_flagged_at_its_threshold() -> None:
+    model = make_results().model
+    assert model.flagged({"any": 0.2, "left": 0.49}) == ("any",)
+    assert model.flagged({"any": 0.19, "left": 0.5}) == ("left",)
+
+
+def test_max_takes_the_highest_of_each_label() -> None:
+    assert aggregate([{"any": 0.1, "left": 0.9}, {"any": 0.3, "left": 0.2}], "max") == {"any": 0.3, "left": 0.9}
+    with pytest.raises(ValueError, match="mean"):
+        aggregate([{"any": 0.1}], "mean")
