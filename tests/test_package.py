@@ -29,7 +29,7 @@ MakeManifest = Callable[..., Manifest]
 
 @pytest.fixture(params=["folder", "package.zip"])
 def package_path(request: pytest.FixtureRequest, tmp_path: Path, make_manifest: MakeManifest) -> Path:
-    path = tmp_path / request.param
+    path: Path = tmp_path / request.param
     write_package(path, make_manifest(), FILES)
     return path
 

@@ -44,7 +44,7 @@ def make_results() -> Results:
     warnings = (ScanWarning("tilted", "The gantry is tilted."),)
     probabilities = {"any": 0.2, "left": 1 / 3}
     series = SeriesResult("P,1", "1.2", "1.3", slices, probabilities, 12.5, warnings)
-    study = StudyResult("P,1", "1.2", "/somewhere/private", (series,), probabilities, warnings)
+    study = StudyResult("P,1", "1.2", (series,), probabilities, warnings, {"1.2.0": "private/IM0"})
     model = ModelSummary(
         name="m",
         version="1",

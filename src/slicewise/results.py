@@ -83,24 +83,25 @@ class SeriesResult(msgspec.Struct, frozen=True):
     warnings: tuple[ScanWarning, ...]
 
 
-class StudyResult(msgspec.Struct, frozen=True):
+class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """Results of one study.
 
     Attributes:
         patient_id: Patient ID.
         study_uid: Study Instance UID.
-        source: The input that the paths in `file` are relative to. Not written to any file.
         series: Results of the series that were read.
         probabilities: Probability of every label for the study, by the study rule of the task.
         warnings: Warnings of all series.
+        paths: Where the file of every SOP instance lies on this machine, so that writers can read it again. Written
+            to no file.
     """
 
     patient_id: str
     study_uid: str
-    source: str
     series: tuple[SeriesResult, ...]
     probabilities: dict[str, float]
     warnings: tuple[ScanWarning, ...]
+    paths: dict[str, str] = {}
 
 
 class ModelSummary(msgspec.Struct, frozen=True):
@@ -178,11 +179,9 @@ def results_schema() -> dict[str, Any]:
 
 
 def encode_results(results: Results) -> bytes:
-    """Returns `results.json`, indented; `source` is a path of this machine and left out."""
-    content = msgspec.to_builtins(results)
-    for study in content["studies"]:
-        study["source"] = ""
-    return msgspec.json.format(msgspec.json.encode(content), indent=1)
+    """Returns `results.json`, indented, without the paths of this machine."""
+    studies = tuple(msgspec.structs.replace(study, paths={}) for study in results.studies)
+    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(results, studies=studies)), indent=1)
 
 
 def decode_results(content: bytes) -> Results:

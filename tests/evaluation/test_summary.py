@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from slicewise.evaluation.predictions import PredictionTable
 from slicewise.evaluation.protocol import compare, evaluate
-from slicewise.evaluation.summary import aligned, summarise
+from slicewise.evaluation.summary import summarise
 from slicewise.task import Task
 
 
@@ -37,7 +37,3 @@ def test_what_is_not_defined_and_what_to_know_is_said(table: PredictionTable, ta
     assert edema.split() == ["Edema", "0", "n/a", "n/a", "n/a"]
     assert "[n/a]" in text
     assert "warning: something is odd" in text
-
-
-def test_columns_are_aligned() -> None:
-    assert aligned([("a", "bb"), ("ccc", "d")]) == "a    bb\nccc   d"

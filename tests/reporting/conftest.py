@@ -72,7 +72,8 @@ def make_study(task: Task) -> MakeStudy:
         )
         probabilities = aggregate([item.probabilities for item in slices], "max")
         series = SeriesResult(patient_id, study_uid, series_uid, slices, probabilities, 12.5, warnings)
-        return StudyResult(patient_id, study_uid, str(source), (series,), probabilities, warnings)
+        paths = {item.sop_uid: str(Path(source) / item.file) for item in slices}
+        return StudyResult(patient_id, study_uid, (series,), probabilities, warnings, paths)
 
     return make
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,12 +89,14 @@ def test_pictures_become_smaller_where_there_are_many(
     assert sizes[0] > sizes[1] > sizes[2] >= 200
 
 
-def test_source_may_be_the_file_itself(
+def test_a_slice_whose_file_is_not_known_has_a_reason(
     scan: tuple[Path, list[str]], make_study: MakeStudy, model: ModelSummary, task: Task
 ) -> None:
-    folder, files = scan
-    study = make_study(folder / files[0], [files[0]], flag(model, 0))
-    assert only(flagged_pictures([study], model, task.channels)).problem == ""
+    study = msgspec.structs.replace(make_study(*scan, flag(model, 0)), paths={})
+    assert (
+        only(flagged_pictures([study], model, task.channels)).problem
+        == f"{scan[1][0]}: where this file lies is not known."
+    )
 
 
 @pytest.mark.parametrize(

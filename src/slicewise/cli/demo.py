@@ -68,8 +68,10 @@ def _steps(output: Path, studies: int, seed: int) -> list[tuple[str, list[str]]]
         ),
         (
             "A prepared dataset; a quarter of the patients is held out",
-            f"prepare {dataset} --layout rsna --images {phantom}/stage_2_train --labels {phantom}/stage_2_train.csv "
-            f"--holdout {HOLDOUT} --workers 2",
+            (
+                f"prepare {dataset} --layout rsna --images {phantom}/stage_2_train "
+                f"--labels {phantom}/stage_2_train.csv --holdout {HOLDOUT} --workers 2"
+            ),
         ),
         (
             "Stage 1, axial fusion, calibration",
@@ -77,8 +79,10 @@ def _steps(output: Path, studies: int, seed: int) -> list[tuple[str, list[str]]]
         ),
         (
             "The single-slice baseline on the same stage 1",
-            f"train {dataset} --output {single} --reuse-stage1 {run_folder} --set fusion.name=none "
-            f"{_training(output / 'run-single-slice', seed)}",
+            (
+                f"train {dataset} --output {single} --reuse-stage1 {run_folder} --set fusion.name=none "
+                f"{_training(output / 'run-single-slice', seed)}"
+            ),
         ),
         (
             "A new patient, as a clinic's DICOM",

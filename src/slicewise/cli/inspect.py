@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.text import aligned
 
 if TYPE_CHECKING:
     from slicewise.imaging.series import SeriesDecision, Study
@@ -152,7 +154,7 @@ _COLUMNS = ("read", "series", "description", "slices", "thickness", "spacing", "
 def _lines(task: Task, inventory: _Inventory, rejected: Sequence[Rejection]) -> Iterator[str]:
     for study, series in inventory:
         yield f"Study {study.study_uid}, patient {study.patient_id or 'unknown'}"
-        yield from _aligned([_COLUMNS, *(_row(item) for item in series)])
+        yield _table([_COLUMNS, *(_row(item) for item in series)])
         for item in series:
             if not item.decision.chosen:
                 yield f"  not read: {item.decision.message}"
@@ -161,9 +163,7 @@ def _lines(task: Task, inventory: _Inventory, rejected: Sequence[Rejection]) -> 
         yield ""
     if rejected:
         yield "Files and series that would not be read"
-        yield from _aligned(
-            [("kind", "reason", "message"), *((item.kind, item.reason, _told(item)) for item in rejected)]
-        )
+        yield _table([("kind", "reason", "message"), *((item.kind, item.reason, _told(item)) for item in rejected)])
         yield ""
     chosen = sum(item.decision.chosen for _, series in inventory for item in series)
     total = sum(len(series) for _, series in inventory)
@@ -193,7 +193,5 @@ def _told(item: Rejection) -> str:
     return item.message if item.message.startswith(item.path) else f"{item.path}: {item.message}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return indent(aligned(rows, left=len(rows[0])), "  ")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import add_common_options, terminal_progress
 from slicewise.errors import UsageError
+from slicewise.text import aligned
 
 if TYPE_CHECKING:
     from slicewise.results import Rejection, Results
@@ -118,12 +119,7 @@ def _table(results: Results) -> str:
         flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
         probabilities = (f"{study.probabilities[name]:.3f}" for name in model.labels)
         rows.append((study.study_uid[-24:], str(len(slices)), *probabilities, str(flagged)))
-    return _aligned(rows)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return aligned(rows, left=1)
 
 
 def _summary(results: Results) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from slicewise.evaluation.protocol import Differences, Estimate, Metrics
 from slicewise.task import Task
+from slicewise.text import aligned
 
 _METRICS = ("slice AUROC", "slice AP", "study AUROC")
 NOT_DEFINED = "n/a"
@@ -38,24 +39,13 @@ def summarise(task: Task, metrics: Mapping[str, Metrics], differences: Mapping[s
         (
             f"{first.n_patients} patients, {first.n_studies} studies, {first.n_slices} slices",
             "",
-            aligned(models),
+            aligned(models, left=1),
             "",
-            aligned(labels),
+            aligned(labels, left=1),
             "",
             *(f"warning: {warning}" for warning in first.warnings),
             f"In brackets: 95 % interval, patients resampled. {NOT_DEFINED}: not defined.",
         )
-    )
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows of cells in columns, the first one to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            (row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)))
-        )
-        for row in rows
     )
 
 

@@ -29,6 +29,7 @@ REASONS = MappingProxyType(
         "mixed_matrix": "The slices of the series differ in rows or columns.",
         "mixed_spacing": "The slices of the series differ in pixel spacing.",
         "no_pixel_spacing": "The pixel spacing is missing, so the size of the head is unknown.",
+        "conflicting_series_uid": "Two studies hold a series with this Series Instance UID.",
         "mixed_patients": "The files of the series name different patients.",
         # left out by a rule, which is no error
         "dicomdir": "An index of other files.",

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from slicewise.errors import InputError
+from slicewise.errors import InputError, UsageError
 from slicewise.imaging.discover import SliceHeader, discover
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import ModelInput, preprocess
-from slicewise.imaging.series import Series, Study, choose_series, group_studies, rejection_of
+from slicewise.imaging.series import (
+    Series,
+    Study,
+    choose_series,
+    group_studies,
+    rejection_of,
+    rejection_of_error,
+)
 from slicewise.imaging.windows import apply_channels
 from slicewise.inference.axial import axial_positions, fusion_passes
 from slicewise.inference.runtime import DEFAULT_RUNTIME, EncodedSlices, Floats, Runtime, load_runtime
@@ -104,7 +111,7 @@ class Detector:
             progress: Reports on headers and series.
 
         Raises:
-            UsageError: If an input does not exist.
+            UsageError: If an input or a requested series does not exist.
         """
         report = on_rejected or _log_rejection
         paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(item) for item in inputs]
@@ -115,6 +122,7 @@ class Detector:
             else:
                 headers.append(item)
         studies = group_studies(headers)
+        _check_requested(series, studies)
         for study in progress(studies, description="Scoring", total=len(studies), unit="study"):
             result = self._predict_study(study, series, report)
             if result is not None:
@@ -158,7 +166,7 @@ class Detector:
 
     def _predict_study(self, study: Study, requested: Collection[str], report: OnRejected) -> StudyResult | None:
         results: list[SeriesResult] = []
-        source = ""
+        paths: dict[str, str] = {}
         for decision in choose_series(study, self.task.series, requested):
             if not decision.chosen:
                 report(rejection_of(decision))
@@ -166,23 +174,23 @@ class Detector:
             result = self._predict_series(decision.series, report)
             if result is not None:
                 results.append(result)
-                source = str(decision.series.headers[0].source)
+                paths |= {header.sop_uid: str(header.path) for header in decision.series.headers}
         if not results:
             return None
         return StudyResult(
             patient_id=study.patient_id,
             study_uid=study.study_uid,
-            source=source,
             series=tuple(results),
             probabilities=aggregate([result.probabilities for result in results], self.task.study_rule),
             warnings=tuple(warning for result in results for warning in result.warnings),
+            paths=paths,
         )
 
     def _predict_series(self, series: Series, report: OnRejected) -> SeriesResult | None:
         try:
             volume, rejected = load_volume(series)
         except InputError as error:
-            report(Rejection(series.headers[0].file, "unreadable", error.reason, str(error), series.series_uid))
+            report(rejection_of_error(series, error))
             return None
         for item in rejected:
             report(item)
@@ -205,6 +213,15 @@ class Detector:
             positions = axial_positions(model_input.positions_mm[rows], self.task)
             logits[rows[kept]] = self.runtime.fuse(encoded.take(rows), positions)[kept]
         return logits
+
+
+def _check_requested(requested: Collection[str], studies: Sequence[Study]) -> None:
+    found = {series.series_uid for study in studies for series in study.series}
+    missing = sorted(set(requested) - found)
+    if missing:
+        raise UsageError(
+            f"--series {missing[0]}: there is no such series in the input. `slicewise inspect` lists what is there"
+        )
 
 
 def _log_rejection(rejection: Rejection) -> None:

@@ -31,6 +31,7 @@ from pydicom.dataset import Dataset, FileMetaDataset, validate_file_meta
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
+from slicewise.data.one_thread import use_one_thread
 from slicewise.errors import UsageError
 from slicewise.files import write_atomically, write_bytes_atomically
 from slicewise.phantom import tables
@@ -143,7 +144,7 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[int]:
         yield from map(_write_study, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=use_one_thread) as pool:
         for future in as_completed([pool.submit(_write_study, job) for job in jobs]):
             yield future.result()
 

@@ -35,7 +35,7 @@ LONGEST_REJECTED_TABLE = 50
 def write_report(path: Path, results: Results, task: Task, progress: Progress = no_progress) -> None:
     """Writes `report.html` with a picture of every flagged slice.
 
-    The pixels are read again from the source of every study. A picture that cannot be made is replaced by a sentence
+    The pixels are read again from the files of every study. A picture that cannot be made is replaced by a sentence
     that says why.
 
     Args:

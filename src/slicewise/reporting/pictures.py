@@ -29,7 +29,7 @@ _SIZES = ((40, 384), (120, 288))
 _SMALLEST = 208
 
 SliceKey = tuple[str, str, int]
-"""Source, file and frame: what tells a slice from every other one of a report."""
+"""Study, SOP instance and frame: what tells a slice from every other one of a report."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PictureSet:
 
 def slice_key(study: StudyResult, item: SliceResult) -> SliceKey:
     """Returns what tells a slice from every other one of a report."""
-    return study.source, item.file, item.frame
+    return study.study_uid, item.sop_uid, item.frame
 
 
 def flagged_pictures(
@@ -78,7 +78,7 @@ def flagged_pictures(
     """Makes the pictures of every flagged slice, smaller ones where there are many.
 
     Args:
-        studies: Results; the pixels are read again from `source` and `file`.
+        studies: Results; the pixels are read again from `paths`.
         model: Its thresholds say what is flagged.
         channels: Windows of the task; the first `SHOWN_CHANNELS` are shown.
         progress: Reports slices.
@@ -100,8 +100,9 @@ def flagged_pictures(
 def _picture_set(
     study: StudyResult, item: SliceResult, channels: Sequence[WindowChannel], longest_side: int
 ) -> PictureSet:
-    source = Path(study.source)
-    path = source if source.is_file() else source / item.file
+    if item.sop_uid not in study.paths:
+        return PictureSet((), f"{item.file}: where this file lies is not known.")
+    path = Path(study.paths[item.sop_uid])
     try:
         header = next(discover([path]))
         if isinstance(header, Rejection):

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dicom_files import head_values, write_series
+from slicewise import Detector
+from slicewise.errors import PackageError, UsageError
+from slicewise.package import DEFAULT_MODEL, probabilities_from_logits
+from slicewise.results import Rejection
+from slicewise.volume import SliceReference, Volume
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load()
+
+
+def make_volume(slices: int = 9) -> Volume:
+    return Volume(
+        values=head_values(slices),
+        positions_mm=5.0 * np.arange(slices),
+        pixel_spacing_mm=(3.5, 3.5),
+        tilt_degrees=0.0,
+        duplicate_rank=np.zeros(slices, dtype=np.int64),
+        slices=tuple(SliceReference(f"1.{index}", 1, f"{index}.dcm") for index in range(slices)),
+        patient_id="P",
+        study_uid="1",
+        series_uid="2",
+        modality="CT",
+    )
+
+
+def test_a_volume_in_memory_is_scored_slice_by_slice(detector: Detector) -> None:
+    result = detector.predict_volume(make_volume())
+    assert [item.slice_index for item in result.slices] == list(range(9))
+    assert [item.sop_uid for item in result.slices] == [f"1.{index}" for index in range(9)]
+    for item in result.slices:
+        assert tuple(item.probabilities) == detector.task.label_names
+        assert all(0 <= value <= 1 for value in item.probabilities.values())
+    highest = max(item.probabilities["subdural"] for item in result.slices)
+    assert result.probabilities["subdural"] == highest
+
+
+def test_thin_slices_share_the_probabilities_of_their_slab(detector: Detector) -> None:
+    thick = make_volume(9)
+    thin = Volume(
+        values=np.repeat(thick.values, 5, axis=0),
+        positions_mm=1.0 * np.arange(45),
+        pixel_spacing_mm=thick.pixel_spacing_mm,
+        tilt_degrees=0.0,
+        duplicate_rank=np.zeros(45, dtype=np.int64),
+        slices=tuple(SliceReference(f"1.{index}", 1, f"{index}.dcm") for index in range(45)),
+        patient_id="P",
+        study_uid="1",
+        series_uid="2",
+        modality="CT",
+    )
+    expected = [item.probabilities["any"] for item in detector.predict_volume(thick).slices]
+    found = [item.probabilities["any"] for item in detector.predict_volume(thin).slices]
+    np.testing.assert_allclose(found, np.repeat(expected, 5), atol=1e-4)
+
+
+def test_calibration_is_the_packages(detector: Detector) -> None:
+    from slicewise.imaging.preprocess import preprocess
+    from slicewise.imaging.windows import apply_channels
+
+    model_input = preprocess(make_volume(), detector.task.preprocessing)
+    encoded = detector.runtime.encode(apply_channels(model_input.values, detector.task.channels))
+    positions = (model_input.positions_mm - model_input.positions_mm[0]).astype(np.float32)
+    logits = detector.runtime.fuse(encoded, positions)
+    expected = probabilities_from_logits(logits, detector.package.manifest.calibration, detector.task.any_index)
+    np.testing.assert_allclose(detector.predict_input(model_input), expected, atol=1e-6)
+
+
+def test_studies_come_one_by_one_and_rejections_are_told(detector: Detector, tmp_path: Path) -> None:
+    for patient in ("A", "B"):
+        write_series(tmp_path / patient, slices=9, patient_id=patient)
+    (tmp_path / "notes.txt").write_text("no image")
+    rejected: list[Rejection] = []
+    studies = list(detector.predict(tmp_path, on_rejected=rejected.append))
+    assert [study.patient_id for study in studies] == ["A", "B"]
+    assert [item.path for item in rejected] == ["notes.txt"]
+    study = studies[0]
+    assert all(Path(study.paths[item.sop_uid]).is_file() for item in study.series[0].slices)
+
+
+def test_rejections_are_logged_where_nobody_asks(
+    detector: Detector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with caplog.at_level(logging.WARNING):
+        assert list(detector.predict(str(tmp_path))) == []
+    assert "notes.txt was not scored (not_dicom)" in caplog.text
+
+
+def test_threads_may_share_a_detector(detector: Detector) -> None:
+    volumes = [make_volume(count) for count in (9, 12, 15, 9, 12, 15)]
+    alone = [detector.predict_volume(volume) for volume in volumes]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(detector.predict_volume, volumes))
+    assert together == alone
+
+
+def test_what_is_not_there_is_said(detector: Detector, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        list(detector.predict(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="no runtime 'tensorrt'"):
+        Detector.load(DEFAULT_MODEL, "tensorrt")
+    with pytest.raises(PackageError, match="no model 'best'"):
+        Detector.load("best")
