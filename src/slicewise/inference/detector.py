@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from slicewise.errors import InputError, UsageError
+from slicewise.imaging.channels import channel_batches
 from slicewise.imaging.discover import SliceHeader, discover
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import ModelInput, preprocess
@@ -26,7 +27,6 @@ from slicewise.imaging.series import (
     rejection_of,
     rejection_of_error,
 )
-from slicewise.imaging.windows import apply_channels
 from slicewise.inference.axial import axial_positions, fusion_passes
 from slicewise.inference.runtime import DEFAULT_RUNTIME, EncodedSlices, Floats, Runtime, load_runtime
 from slicewise.package import DEFAULT_MODEL, ModelPackage, Probabilities, load_package, probabilities_from_logits
@@ -171,10 +171,10 @@ class Detector:
             if not decision.chosen:
                 report(rejection_of(decision))
                 continue
-            result = self._predict_series(decision.series, report)
-            if result is not None:
-                results.append(result)
-                paths |= {header.sop_uid: str(header.path) for header in decision.series.headers}
+            volume = _load(decision.series, report)
+            if volume is not None:
+                results.append(self.predict_volume(volume))
+                paths |= _paths(decision.series, volume)
         if not results:
             return None
         return StudyResult(
@@ -186,21 +186,8 @@ class Detector:
             paths=paths,
         )
 
-    def _predict_series(self, series: Series, report: OnRejected) -> SeriesResult | None:
-        try:
-            volume, rejected = load_volume(series)
-        except InputError as error:
-            report(rejection_of_error(series, error))
-            return None
-        for item in rejected:
-            report(item)
-        return self.predict_volume(volume)
-
     def _encode(self, model_input: ModelInput) -> EncodedSlices:
-        batches = [
-            self.runtime.encode(apply_channels(model_input.values[start : start + ENCODER_BATCH], self.task.channels))
-            for start in range(0, len(model_input.values), ENCODER_BATCH)
-        ]
+        batches = [self.runtime.encode(channels) for channels in channel_batches(model_input, self.task, ENCODER_BATCH)]
         return EncodedSlices(
             descriptors=np.concatenate([batch.descriptors for batch in batches]),
             slice_logits=np.concatenate([batch.slice_logits for batch in batches]),
@@ -213,6 +200,23 @@ class Detector:
             positions = axial_positions(model_input.positions_mm[rows], self.task)
             logits[rows[kept]] = self.runtime.fuse(encoded.take(rows), positions)[kept]
         return logits
+
+
+def _load(series: Series, report: OnRejected) -> Volume | None:
+    try:
+        volume, rejected = load_volume(series)
+    except InputError as error:
+        report(rejection_of_error(series, error))
+        return None
+    for item in rejected:
+        report(item)
+    return volume
+
+
+def _paths(series: Series, volume: Volume) -> dict[str, str]:
+    # Of several files with one SOP Instance UID the volume holds one: that one is shown.
+    of_header = {(header.sop_uid, header.file): str(header.path) for header in series.headers}
+    return {item.sop_uid: of_header[item.sop_uid, item.file] for item in volume.slices}
 
 
 def _check_requested(requested: Collection[str], studies: Sequence[Study]) -> None:

@@ -6,6 +6,8 @@ The store is keyed by the digest of encoder and preprocessing, so that descripto
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from slicewise.data.store import Dataset, SeriesRecord, folder_name
 from slicewise.files import write_atomically
-from slicewise.imaging.windows import apply_channels
+from slicewise.imaging.channels import channel_batches
 from slicewise.inference.axial import axial_positions, primary_rows
 from slicewise.models.encoder import DescriptorNetwork
 from slicewise.models.features import SliceFeatures
@@ -89,9 +91,12 @@ def describe(
     features = []
     for record in context.progress(records, description="Descriptors", total=len(records), unit="series"):
         path = folder / f"{folder_name(record.series_uid)}.npz"
-        if not path.is_file():
-            _store(path, _encode(network, dataset, record, device))
-        features.append(_load(path, dataset, record))
+        stored = _load(path)
+        if stored is None:
+            stored = _encode(network, dataset, record, device)
+            _store(path, stored)
+        features.append(_of_series(stored, dataset, record))
+    network.to("cpu")
     return features
 
 
@@ -120,12 +125,11 @@ def _pad(arrays: list[Floats]) -> Tensor:
 def _encode(
     network: DescriptorNetwork, dataset: Dataset, record: SeriesRecord, device: torch.device
 ) -> tuple[Floats, Floats, Floats]:
-    values = dataset.input(record).values
     batches = []
-    with torch.inference_mode():
-        for start in range(0, len(values), ENCODER_BATCH):
-            channels = torch.from_numpy(apply_channels(values[start : start + ENCODER_BATCH], dataset.task.channels))
-            outputs = network(channels.to(device, memory_format=torch.channels_last))
+    # cuDNN would round convolutions to TensorFloat-32; prediction does not.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for channels in channel_batches(dataset.input(record), dataset.task, ENCODER_BATCH):
+            outputs = network(torch.from_numpy(channels).to(device, memory_format=torch.channels_last))
             batches.append([output.float().cpu() for output in outputs])
     descriptors, slice_logits, summaries = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
     return descriptors, slice_logits, summaries
@@ -137,14 +141,23 @@ def _store(path: Path, arrays: tuple[Floats, Floats, Floats]) -> None:
         np.savez(stream, descriptors=descriptors, slice_logits=slice_logits, summaries=summaries)
 
 
-def _load(path: Path, dataset: Dataset, record: SeriesRecord) -> SeriesFeatures:
+def _load(path: Path) -> tuple[Floats, Floats, Floats] | None:
+    """Returns what is stored, None where nothing whole is: it is made again."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return stored["descriptors"], stored["slice_logits"], stored["summaries"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _of_series(stored: tuple[Floats, Floats, Floats], dataset: Dataset, record: SeriesRecord) -> SeriesFeatures:
     model_input = dataset.input(record)
     rows = primary_rows(model_input.duplicate_rank)
-    with np.load(path, allow_pickle=False) as stored:
-        return SeriesFeatures(
-            descriptors=stored["descriptors"][rows],
-            slice_logits=stored["slice_logits"][rows],
-            summaries=stored["summaries"][rows],
-            positions=axial_positions(model_input.positions_mm[rows], dataset.task),
-            labels=dataset.row_labels(record)[rows],
-        )
+    descriptors, slice_logits, summaries = stored
+    return SeriesFeatures(
+        descriptors=descriptors[rows],
+        slice_logits=slice_logits[rows],
+        summaries=summaries[rows],
+        positions=axial_positions(model_input.positions_mm[rows], dataset.task),
+        labels=dataset.row_labels(record)[rows],
+    )

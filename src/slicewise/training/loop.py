@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle  # for the exception alone: torch.load runs with weights_only
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class _Trainer(Generic[Batch]):
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(state["scheduler"])
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise TrainingError(f"{path}: the checkpoint cannot be read: {error}. Remove it to start again") from error
         self.step, self.epoch_loss = state["step"], state["epoch_loss"]
         torch.set_rng_state(state["random"].cpu())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import numpy as np
 import numpy.typing as npt
 
 import slicewise
 from slicewise.evaluation.calibration import choose_threshold, fit_platt
 from slicewise.evaluation.metrics import weighted_log_loss
+from slicewise.imaging.channels import channel_count
 from slicewise.models.encoder import DescriptorNetwork
 from slicewise.models.export import export_encoder, export_fusion
 from slicewise.models.fusion import FusionHead
@@ -21,11 +24,16 @@ from slicewise.package import (
     probabilities_from_logits,
     write_package,
 )
+from slicewise.results import DISCLAIMER
+from slicewise.task import Task
 from slicewise.training.context import TrainingContext
 from slicewise.training.run_folder import library_versions
 
 MODEL_VERSION = "1"
-THRESHOLD_RULE = "highest sensitivity + specificity (Youden) on the calibration patients"
+THRESHOLD_RULE = (
+    "highest sensitivity + specificity (Youden) on the calibration patients; 0.5 for a label that is of one class there"
+)
+UNKNOWN_LICENSE = "not stated"
 LIMITATIONS = (
     "Research software, not a medical device: not for diagnosis or any other clinical use.",
     "Probabilities hold for scans and a prevalence like those of the training data; elsewhere calibrate again.",
@@ -57,7 +65,7 @@ def pack(
         version=MODEL_VERSION,
         task=task,
         preprocessing_digest=task.preprocessing.digest(),
-        encoder=config.encoder.name,
+        encoder=config.encoder,
         descriptor_size=network.descriptor_size,
         summary_size=network.summary_size,
         fusion=head.config,
@@ -70,13 +78,37 @@ def pack(
         threshold_rule=THRESHOLD_RULE,
         provenance=_provenance(context),
         metrics=_metrics(context, logits, labels, calibration),
-        limitations=LIMITATIONS,
+        limitations=(*LIMITATIONS, *_not_calibrated(labels, task)),
+        license=config.license or UNKNOWN_LICENSE,
     )
     files = {
-        ENCODER: export_encoder(network, channels=len(task.channels), size=task.preprocessing.size),
+        **_terms(manifest),
+        ENCODER: export_encoder(network, channels=channel_count(task), size=task.preprocessing.size),
         FUSION: export_fusion(head),
     }
     write_package(context.run.package, manifest, files)
+
+
+def _not_calibrated(labels: npt.NDArray[np.int8], task: Task) -> list[str]:
+    one_class = [
+        label.display for index, label in enumerate(task.labels) if len({0, 1} & set(labels[:, index].tolist())) < 2
+    ]
+    if not one_class:
+        return []
+    return [f"Not calibrated, since the calibration patients are all positive or all negative: {', '.join(one_class)}."]
+
+
+def _terms(manifest: Manifest) -> dict[str, bytes]:
+    notice = (
+        f"{manifest.name}, version {manifest.version}, a model for slicewise\n"
+        f"Licence: {manifest.license}\n"
+        f"Trained on: {manifest.provenance.trained_on}\n\n{DISCLAIMER}\n"
+    )
+    files = {"NOTICE": notice.encode()}
+    shipped = resources.files("slicewise") / "weights" / f"LICENSE-{manifest.license}"
+    if shipped.is_file():
+        files["LICENSE"] = shipped.read_bytes()
+    return files
 
 
 def _provenance(context: TrainingContext) -> Provenance:

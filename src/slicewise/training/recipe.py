@@ -58,12 +58,13 @@ def train(
     hardware = resolve_hardware(config.hardware)
     # An unknown head is refused here, before hours of stage 1.
     build_head(config.fusion, descriptor_size=1, summary_size=0, labels=len(dataset.task.labels))
-    parts = split_training_patients(dataset, config)
+    parts = split_training_patients(dataset, config, init)
     record = RunRecord(
         config=config,
         task=dataset.task.name,
         dataset_digest=dataset.digest(),
         init_digest="" if init is None else init.digest,
+        hardware=str(hardware),
         versions=library_versions(),
     )
     run = start_run(run_path, record, resume=resume)
@@ -87,8 +88,10 @@ def train(
     return run.package
 
 
-def split_training_patients(dataset: Dataset, config: RunConfig) -> dict[str, str]:
+def split_training_patients(dataset: Dataset, config: RunConfig, init: ModelPackage | None = None) -> dict[str, str]:
     """Splits the training patients of a dataset, with like shares of positive patients in every part.
+
+    Patients that the model to start from has seen may only train the encoder: it has learnt from them already.
 
     Returns:
         The part of every training patient: "encoder", "fusion" or "calibration".
@@ -96,7 +99,9 @@ def split_training_patients(dataset: Dataset, config: RunConfig) -> dict[str, st
     Raises:
         DatasetError: If there are too few patients.
     """
-    patients = sorted(patient for patient, split in dataset.splits.items() if split == "train")
+    training = sorted(patient for patient, split in dataset.splits.items() if split == "train")
+    seen = {patient for patient in training if init is not None and init.has_seen(patient)}
+    patients = [patient for patient in training if patient not in seen]
     positive = dict.fromkeys(patients, 0)
     for record in dataset.records:
         if record.patient_id in positive:
@@ -106,11 +111,16 @@ def split_training_patients(dataset: Dataset, config: RunConfig) -> dict[str, st
         FUSION_PART: config.split.fusion,
         CALIBRATION_PART: 1.0 - config.split.encoder - config.split.fusion,
     }
-    parts = split_patients(patients, shares, seed=derived_seed(config, "split"), strata=positive)
+    parts = dict(split_patients(patients, shares, seed=derived_seed(config, "split"), strata=positive))
+    parts |= dict.fromkeys(seen, ENCODER_PART)
     for part in shares:
         if part not in parts.values():
             raise DatasetError(
-                f"{len(patients)} training patients are too few: none is left for the part '{part}'. "
-                "Prepare more patients, or change split.encoder and split.fusion"
+                f"{len(patients)} training patients{_unless_seen(seen)} are too few: none is left for the part "
+                f"'{part}'. Prepare more patients, or change split.encoder and split.fusion"
             )
     return parts
+
+
+def _unless_seen(seen: set[str]) -> str:
+    return f" (beside {len(seen)} that the model given with --init has seen)" if seen else ""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from slicewise.config import FusionConfig, RunConfig
+from slicewise.config import FusionConfig, HardwareConfig, RunConfig
 from slicewise.errors import UsageError
 from slicewise.files import write_atomically, write_bytes_atomically
 
@@ -34,6 +34,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         task: Name of the task.
         dataset_digest: Digest of the prepared dataset.
         init_digest: Digest of the package that the run started from, "" without one.
+        hardware: Device and precision of stage 1, as "auto" turned out: another one gives other weights.
         versions: Versions of the libraries.
     """
 
@@ -41,13 +42,19 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str
     dataset_digest: str
     init_digest: str
+    hardware: str
     versions: dict[str, str]
 
-    def stage1_key(self) -> dict[str, object]:
-        """Returns all that stage 1 depends on: everything but the fusion head and the names."""
-        config = msgspec.structs.replace(self.config, fusion=FusionConfig(), name="", description="")
+    def key(self) -> dict[str, object]:
+        """Returns all that the weights depend on: everything but names, and settings that only change the pace."""
+        config = msgspec.structs.replace(self.config, name="", description="", license="", hardware=HardwareConfig())
         content: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(self, config=config, versions={}))
         return content
+
+    def stage1_key(self) -> dict[str, object]:
+        """Returns all that stage 1 depends on: the same without the fusion head."""
+        config = msgspec.structs.replace(self.config, fusion=FusionConfig())
+        return msgspec.structs.replace(self, config=config).key()
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def start_run(path: Path, record: RunRecord, *, resume: bool) -> RunFolder:
     if not resume:
         raise UsageError(f"{path}: holds a run already. Continue it with --resume, or choose another --output")
     stored = open_run(path)
-    ours, theirs = (msgspec.to_builtins(msgspec.structs.replace(item, versions={})) for item in (record, stored.record))
+    ours, theirs = record.key(), stored.record.key()
     if ours != theirs:
         raise UsageError(f"--resume {path}: that run is another one: {_difference(theirs, ours)}")
     return stored
@@ -150,7 +157,7 @@ def open_run(path: Path) -> RunFolder:
         raise UsageError(f"{path}: not a run folder: run.json is missing")
     try:
         return RunFolder(path, msgspec.json.decode(file.read_bytes(), type=RunRecord))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: not a valid run record: {error}") from error
 
 

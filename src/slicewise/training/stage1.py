@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from slicewise.data.datasets import SliceBatch, SliceDataset, epoch_indices, slice_batches
 from slicewise.data.store import SeriesRecord
-from slicewise.errors import ConfigError, DatasetError
+from slicewise.errors import ConfigError, DatasetError, TrainingError
 from slicewise.files import write_bytes_atomically
+from slicewise.imaging.channels import channel_count
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.export import load_networks, round_to_stored_precision
 from slicewise.models.losses import weighted_bce
@@ -38,8 +41,7 @@ def train_stage1(context: TrainingContext, records: Sequence[SeriesRecord]) -> D
     network = _initial_network(context)
     weights = context.run.stage1_weights
     if weights.is_file():
-        safetensors.torch.load_model(network, weights)
-        return network.eval()
+        return _load_weights(network, weights)
     fit(
         _stage(context, network, records),
         hardware=context.hardware,
@@ -54,13 +56,21 @@ def train_stage1(context: TrainingContext, records: Sequence[SeriesRecord]) -> D
     return network.eval()
 
 
+def _load_weights(network: DescriptorNetwork, weights: Path) -> DescriptorNetwork:
+    try:
+        safetensors.torch.load_model(network, weights)
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
+        raise TrainingError(f"{weights}: cannot be read: {error}. Remove it to train stage 1 again") from error
+    return network.eval()
+
+
 def _initial_network(context: TrainingContext) -> DescriptorNetwork:
     task = context.task
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed("initial weights of stage 1"))
         network = build_encoder(
             context.config.encoder,
-            channels=len(task.channels),
+            channels=channel_count(task),
             size=task.preprocessing.size,
             labels=len(task.labels),
         )
@@ -112,7 +122,8 @@ def _start_from(network: DescriptorNetwork, init: ModelPackage, task: Task) -> N
         network.encoder.load_state_dict(trained.encoder.state_dict())
     except RuntimeError as error:
         raise ConfigError(
-            f"--init: that model's encoder is '{init.manifest.encoder}'; set encoder.name to the same"
+            f"--init: that model's encoder is '{init.manifest.encoder.name}' with pooling "
+            f"'{init.manifest.encoder.pooling}'; set encoder.name and encoder.pooling to the same"
         ) from error
     if init.manifest.task.label_names == task.label_names:
         network.slice_classifier.load_state_dict(trained.slice_classifier.state_dict())

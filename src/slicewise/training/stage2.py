@@ -78,9 +78,10 @@ def _initial_head(
             summary_size=network.summary_size,
             labels=len(context.task.labels),
         )
-    head.fit_scale(torch.from_numpy(np.concatenate([item.descriptors for item in features])))
     if context.init is not None:
         _start_from(head, context.init, context.task)
+    # After the start: the statistics are those of this run's descriptors.
+    head.fit_scale(torch.from_numpy(np.concatenate([item.descriptors for item in features])))
     return head
 
 

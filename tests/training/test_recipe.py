@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import safetensors.torch
+
+from slicewise.config import RunConfig, load_config
+from slicewise.data.prepare import prepare
+from slicewise.data.store import Dataset
+from slicewise.errors import ConfigError, DatasetError, TrainingError, UsageError
+from slicewise.models.encoder import DescriptorNetwork
+from slicewise.models.fusion import FusionHead
+from slicewise.package import ModelPackage, load_package
+from slicewise.progress import Progress
+from slicewise.task import load_task
+from slicewise.training import packing
+from slicewise.training.recipe import split_training_patients, train
+from tiny import write_tiny
+
+Item = TypeVar("Item")
+CONFIG = (
+    "encoder.name=mobilenetv3_small_050",
+    "stage1.epochs=2",
+    "stage1.batch_size=16",
+    "stage1.negative_share=0.5",
+    "fusion.epochs=3",
+    "fusion.batch_size=2",
+    "fusion.hidden_size=8",
+    "hardware.checkpoint_minutes=0",
+    "name=tiny",
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("tiny")
+    task, images, labels = write_tiny(folder, patients=20)
+    prepare(folder / "dataset", "table", [images], labels, load_task(task), holdout=0.2, workers=1)
+    return Dataset.open(folder / "dataset")
+
+
+@pytest.fixture(autouse=True)
+def _quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The export to ONNX has tests of its own and takes longer than all the rest here.
+    def weights(network: DescriptorNetwork | FusionHead, **_: int) -> bytes:
+        return safetensors.torch.save(network.state_dict())
+
+    monkeypatch.setattr(packing, "export_encoder", weights)
+    monkeypatch.setattr(packing, "export_fusion", weights)
+
+
+def config(*overrides: str) -> RunConfig:
+    return load_config(None, (*CONFIG, *overrides))
+
+
+def stopping(stage: str, after: int) -> Progress:
+    def progress(
+        items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+    ) -> Iterator[Item]:
+        del total, unit, initial
+        for count, item in enumerate(items, start=1):
+            yield item
+            if description == stage and count == after:
+                raise KeyboardInterrupt
+
+    return progress
+
+
+def run(dataset: Dataset, path: Path, *overrides: str) -> ModelPackage:
+    return load_package(train(dataset, path, config(*overrides)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "after"), [("Stage 1", 1), ("Stage 1", 4), ("Descriptors", 2), ("Stage 2", 1), ("Stage 2", 4)]
+)
+def test_an_interrupted_run_ends_in_the_same_model(dataset: Dataset, tmp_path: Path, stage: str, after: int) -> None:
+    whole = run(dataset, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "cut", config(), progress=stopping(stage, after))
+    assert not (tmp_path / "cut" / "package").exists()
+    resumed = load_package(train(dataset, tmp_path / "cut", config(), resume=True))
+    assert resumed.digest == whole.digest
+
+
+def test_settings_of_pace_may_change_on_the_way(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "run", config(), progress=stopping("Stage 1", 2))
+    train(dataset, tmp_path / "run", config("hardware.checkpoint_minutes=9"), resume=True)
+    with pytest.raises(UsageError, match=r"config\.stage1\.epochs is 2 there and 3 here"):
+        train(dataset, tmp_path / "run", config("stage1.epochs=3"), resume=True)
+
+
+def test_patients_of_the_first_model_train_the_encoder_alone(dataset: Dataset, tmp_path: Path) -> None:
+    first = split_training_patients(dataset, config())
+    init = run(dataset, tmp_path / "run")
+    with pytest.raises(
+        DatasetError, match=r"0 training patients \(beside 16 that .* --init has seen"
+    ):
+        split_training_patients(dataset, config("seed=3"), init)
+    task, images, labels = write_tiny(tmp_path / "more", patients=12, seed=1)
+    shutil.copytree(dataset.path.parent / "images", images, dirs_exist_ok=True)
+    with labels.open("a") as both:
+        both.writelines((dataset.path.parent / "labels.csv").read_text().splitlines(keepends=True)[1:])
+    prepare(tmp_path / "both", "table", [images], labels, load_task(task), workers=1)
+    parts = split_training_patients(Dataset.open(tmp_path / "both"), config(), init)
+    assert {parts[patient] for patient in first} == {"encoder"}
+    assert {part for patient, part in parts.items() if patient not in first} == {"encoder", "fusion", "calibration"}
+
+
+def test_damaged_weights_of_stage_1_are_named(dataset: Dataset, tmp_path: Path) -> None:
+    run(dataset, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "package")
+    (tmp_path / "run" / "stage1" / "network.safetensors").write_bytes(bytes(100))
+    with pytest.raises(TrainingError, match=r"network\.safetensors: cannot be read"):
+        train(dataset, tmp_path / "run", config(), resume=True)
+
+
+def test_damaged_descriptors_are_made_again(dataset: Dataset, tmp_path: Path) -> None:
+    whole = run(dataset, tmp_path / "run")
+    for number, path in enumerate(sorted((tmp_path / "run" / "descriptors").rglob("*.npz"))):
+        path.write_bytes((b"", bytes(1000), path.read_bytes()[:-50])[number % 3])
+    shutil.rmtree(tmp_path / "run" / "package")
+    again = load_package(train(dataset, tmp_path / "run", config(), resume=True))
+    assert again.digest == whole.digest
+
+
+def test_an_unknown_head_is_refused_before_training(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no head 'lstm'"):
+        train(dataset, tmp_path / "run", config("fusion.name=lstm"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_terms_and_gaps_are_stated(dataset: Dataset, tmp_path: Path) -> None:
+    package = run(dataset, tmp_path / "run", "license=Apache-2.0", "description=Squares drawn by a program")
+    assert package.files["LICENSE"].decode().lstrip().startswith("Apache License")
+    notice = package.files["NOTICE"].decode()
+    assert "Squares drawn by a program" in notice
+    assert "not a medical device" in notice
+    other = run(dataset, tmp_path / "other")
+    assert other.manifest.license == "not stated"
+    assert "LICENSE" not in other.files
