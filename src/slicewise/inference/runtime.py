@@ -62,6 +62,16 @@ class Runtime(Protocol):
         ...
 
 
+def fusion_inputs(slices: EncodedSlices, positions: Floats) -> dict[str, Floats]:
+    """Returns the inputs of the fusion graph by the names that a package gives them."""
+    return {
+        "descriptors": slices.descriptors,
+        "slice_logits": slices.slice_logits,
+        "summaries": slices.summaries,
+        "positions": positions,
+    }
+
+
 def load_runtime(name: str, package: ModelPackage) -> Runtime:
     """Compiles the networks of a package on an engine.
 

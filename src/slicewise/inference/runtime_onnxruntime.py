@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slicewise.errors import MissingExtraError
-from slicewise.inference.runtime import EncodedSlices, Floats
+from slicewise.inference.runtime import EncodedSlices, Floats, fusion_inputs
 from slicewise.package import ENCODER, FUSION, ModelPackage
 
 
@@ -34,13 +34,7 @@ class OnnxRuntime:
 
     def fuse(self, slices: EncodedSlices, positions: Floats) -> Floats:
         """Runs stage 2 on one series and returns logits (S, L)."""
-        inputs = {
-            "descriptors": slices.descriptors,
-            "slice_logits": slices.slice_logits,
-            "summaries": slices.summaries,
-            "positions": positions,
-        }
-        return _run(self._fusion, inputs)[0]
+        return _run(self._fusion, fusion_inputs(slices, positions))[0]
 
 
 def _run(session: Any, inputs: dict[str, Floats]) -> list[Floats]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import openvino
 
-from slicewise.inference.runtime import EncodedSlices, Floats
+from slicewise.inference.runtime import EncodedSlices, Floats, fusion_inputs
 from slicewise.package import ENCODER, FUSION, ModelPackage
 
 # Full precision gives the same probabilities on every CPU.
@@ -30,13 +30,7 @@ class OpenVinoRuntime:
 
     def fuse(self, slices: EncodedSlices, positions: Floats) -> Floats:
         """Runs stage 2 on one series and returns logits (S, L)."""
-        inputs = {
-            "descriptors": slices.descriptors,
-            "slice_logits": slices.slice_logits,
-            "summaries": slices.summaries,
-            "positions": positions,
-        }
-        return _run(self._fusion, inputs)[0]
+        return _run(self._fusion, fusion_inputs(slices, positions))[0]
 
 
 def _run(network: Any, inputs: dict[str, Floats]) -> list[Floats]:
