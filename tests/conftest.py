@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from slicewise.config import FusionConfig, RunConfig
-from slicewise.package import Calibration, Manifest, Provenance, hash_patient
+from slicewise.package import Calibration, EncoderArchitecture, FusionArchitecture, Manifest, Provenance
+from slicewise.patients import SeenPatients
 from slicewise.task import load_task
 
 
@@ -36,10 +37,10 @@ def make_manifest() -> ManifestMaker:
             version="1",
             task=task,
             preprocessing_digest=task.preprocessing.digest(),
-            encoder=encoder,
+            encoder=EncoderArchitecture(encoder),
             descriptor_size=head.descriptor_size if head is not None else 4,
             summary_size=0,
-            fusion=head.config if head is not None else FusionConfig(name="none"),
+            fusion=FusionArchitecture.of(head.config if head is not None else FusionConfig(name="none")),
             weights="float16",
             calibration=Calibration.identity(len(task.labels)),
             thresholds=dict.fromkeys(task.label_names, 0.5),
@@ -49,8 +50,8 @@ def make_manifest() -> ManifestMaker:
                 trained_on="nothing",
                 dataset_digest="",
                 patients={},
-                patient_hashes=(hash_patient("seen"),),
-                config=RunConfig(),
+                seen_patients=(SeenPatients.of(["seen"], ""),),
+                config=msgspec.to_builtins(RunConfig()),
                 versions={},
             ),
             metrics={},

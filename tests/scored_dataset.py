@@ -13,7 +13,15 @@ from slicewise.data.store import Dataset, DatasetManifest, SeriesRecord
 from slicewise.data.writing import write_manifest, write_series, write_tables
 from slicewise.inference.detector import Detector
 from slicewise.inference.runtime import EncodedSlices, Floats
-from slicewise.package import Calibration, Manifest, ModelPackage, Provenance, hash_patient
+from slicewise.package import (
+    Calibration,
+    EncoderArchitecture,
+    FusionArchitecture,
+    Manifest,
+    ModelPackage,
+    Provenance,
+)
+from slicewise.patients import SeenPatients
 from slicewise.task import Task
 from slicewise.volume import SliceReference
 
@@ -94,8 +102,8 @@ def grey_value_detector(task: Task, *, name: str = "grey", gain: float = 8.0, se
         trained_on="nothing",
         dataset_digest="",
         patients={},
-        patient_hashes=tuple(hash_patient(patient) for patient in seen),
-        config=RunConfig(),
+        seen_patients=(SeenPatients.of(seen, ""),),
+        config=msgspec.to_builtins(RunConfig()),
         versions={},
     )
     manifest = Manifest(
@@ -103,10 +111,10 @@ def grey_value_detector(task: Task, *, name: str = "grey", gain: float = 8.0, se
         version="1",
         task=task,
         preprocessing_digest=task.preprocessing.digest(),
-        encoder="none",
+        encoder=EncoderArchitecture("none"),
         descriptor_size=1,
         summary_size=0,
-        fusion=FusionConfig(name="none"),
+        fusion=FusionArchitecture.of(FusionConfig(name="none")),
         weights="float32",
         calibration=Calibration.identity(labels),
         thresholds=dict.fromkeys(task.label_names, 0.5),

@@ -54,13 +54,50 @@ def test_the_public_names_are_these() -> None:
         slicewise.Detektor  # noqa: B018  # reading it is the test
 
 
+def files_of_map(text: str) -> set[str]:
+    """Paths that a map names: a folder line ends its name with "/", its files are indented below it."""
+    named: set[str] = set()
+    folders: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        words = line.split()
+        indent = len(line) - len(line.lstrip())
+        if not words:
+            continue
+        while folders and folders[-1][0] >= indent:
+            folders.pop()
+        parent = folders[-1][1] if folders else ""
+        if words[0].endswith("/"):
+            folders.append((indent, f"{parent}{words[0]}"))
+        for word in words:
+            if not re.fullmatch(r"[\w./]+\.(?:py|toml|j2|css)", word):
+                break
+            named.add(f"{parent}{word}")
+    return named
+
+
+def test_a_map_names_whole_paths() -> None:
+    text = """\
+src/
+  text.py            tables
+  a/                 first
+    b.py c/d.html.j2 see e.py
+    sub/
+      f.py
+  g.py
+tests/               mirrors src/
+"""
+    assert files_of_map(text) == {"src/text.py", "src/a/b.py", "src/a/c/d.html.j2", "src/a/sub/f.py", "src/g.py"}
+
+
 def test_the_map_in_the_readme_names_every_module() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"[\w/]+\.(?:py|toml|j2)", readme))
-    for path in sorted(SOURCE.rglob("*")):
-        name = path.name
-        if path.suffix in {".py", ".toml", ".j2"} and not name.startswith("__"):
-            assert any(item.endswith(name) for item in named), f"{path.relative_to(SOURCE)} is not in the README's map"
+    (text,) = re.findall(r"^## Map\n+```\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
+    there = {
+        str(path.relative_to(ROOT).as_posix())
+        for path in SOURCE.rglob("*")
+        if path.suffix in {".py", ".toml", ".j2", ".css"} and not path.name.startswith("__")
+    }
+    assert files_of_map(text) == there
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from slicewise.files import write_atomically, write_bytes_atomically
+from slicewise.files import is_unfinished, write_atomically, write_bytes_atomically
+
+KILLED = """
+import os, pathlib, signal, sys
+from slicewise.files import write_atomically
+with write_atomically(pathlib.Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -21,6 +31,14 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         raise RuntimeError("disk full")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_leaves_is_known_by_its_name(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "file.txt")], check=False)
+    (left,) = tmp_path.iterdir()
+    assert is_unfinished(left.name)
+    for name in ("file.txt", ".hidden", "file.part", "run.json"):
+        assert not is_unfinished(name)
 
 
 def test_an_error_removes_a_half_written_folder(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +15,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from slicewise.errors import DigestMismatchError, PackageError
+from slicewise.config import EncoderConfig, FusionConfig
+from slicewise.errors import DigestMismatchError, ModelNotFoundError, PackageError, UsageError
 from slicewise.package import (
     DEFAULT_MODEL,
     Calibration,
+    EncoderArchitecture,
+    FusionArchitecture,
     Manifest,
     load_package,
     probabilities_from_logits,
     shipped_models,
     write_package,
 )
+from slicewise.patients import SeenPatients, hash_patient
 
 FILES = {"encoder.onnx": b"stage one", "fusion.onnx": b"stage two", "LICENSE": b"terms"}
+MEMBERS = ("manifest.json", "digest.txt", *FILES)
 MakeManifest = Callable[..., Manifest]
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "deleted": lambda _: None,
+    "emptied": lambda _: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "zeroed": lambda content: bytes(len(content)),
+    "garbled": lambda content: bytes(byte ^ 0xA5 for byte in content),
+}
+
+
+def read_members(path: Path) -> dict[str, bytes]:
+    if path.is_dir():
+        return {item.name: item.read_bytes() for item in path.iterdir()}
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write_members(path: Path, members: dict[str, bytes]) -> None:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return
+    path.mkdir(exist_ok=True)
+    for item in path.iterdir():
+        item.unlink()
+    for name, content in members.items():
+        (path / name).write_bytes(content)
+
+
+def write_manifest(path: Path, content: bytes) -> None:
+    """Puts a manifest and its right digest into a package."""
+    digest = hashlib.sha256(content).hexdigest().encode()
+    write_members(path, {**read_members(path), "manifest.json": content, "digest.txt": digest})
 
 
 @pytest.fixture(params=["folder", "package.zip"])
@@ -53,14 +94,146 @@ def test_a_run_folder_is_a_model(tmp_path: Path, make_manifest: MakeManifest) ->
     assert load_package(tmp_path / "run").manifest.name == "test-model"
 
 
-@pytest.mark.parametrize("name", ["encoder.onnx", "LICENSE", "manifest.json", "digest.txt"])
-def test_a_changed_file_is_refused(tmp_path: Path, make_manifest: MakeManifest, name: str) -> None:
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_refused(package_path: Path, name: str, damage: str) -> None:
+    members = read_members(package_path)
+    damaged = DAMAGES[damage](members.pop(name))
+    write_members(package_path, members if damaged is None else {**members, name: damaged})
+    with pytest.raises(PackageError) as caught:
+        load_package(package_path)
+    assert package_path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_zip_is_refused(tmp_path: Path, make_manifest: MakeManifest, compression: int) -> None:
+    write_package(tmp_path / "whole", make_manifest(), FILES)
+    whole, path = load_package(tmp_path / "whole"), tmp_path / "package.zip"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in read_members(tmp_path / "whole").items():
+            archive.writestr(name, content)
+    content = buffer.getvalue()
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(PackageError, match=r"package\.zip"):
+            load_package(path)
+    # Every byte of the table of contents, and some of the rest.
+    places = [*range(0, len(content) - 500, 11), *range(len(content) - 500, len(content))]
+    refusals = []
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            # A date, or another value that nobody reads.
+            assert load_package(path).digest == whole.digest
+        except PackageError as error:
+            refusals.append(str(error))
+    assert len(refusals) > len(places) / 2
+    assert all("package.zip" in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"3",
+        b"\xff\xfe",
+        b'{"format_version": 1, "name": "\xff"}',
+        b"{}",
+        b"[" * 100_000,
+        b'{"format_version": 1, "descriptor_size": 1e999}',
+    ],
+)
+def test_a_manifest_that_is_not_valid_is_named(package_path: Path, content: bytes) -> None:
+    write_manifest(package_path, content)
+    with pytest.raises(PackageError, match=r"manifest\.json"):
+        load_package(package_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("calibration.scale", [1.0]),
+        ("calibration.scale", [1.0] * 7),
+        ("calibration.scale", [1.0] * 5 + [0.0]),
+        ("calibration.scale", [1.0] * 5 + [-1.0]),
+        ("calibration.scale", [1.0] * 5 + [None]),
+        ("calibration.bias", []),
+        ("thresholds", {}),
+        ("thresholds", {"any": 0.5}),
+        ("thresholds.any", 1.5),
+        ("thresholds.any", -0.1),
+        ("thresholds.any", None),
+        ("thresholds.other", 0.5),
+        ("descriptor_size", 0),
+        ("summary_size", -1),
+        ("fusion.hidden_size", 0),
+        ("fusion.neighbours", -1),
+        ("encoder.pooling", "median"),
+        ("encoder.pretrained", True),
+        ("weights", "int8"),
+        ("task.labels", []),
+    ],
+)
+def test_a_value_of_the_manifest_that_cannot_be_is_named(
+    tmp_path: Path, make_manifest: MakeManifest, key: str, value: object
+) -> None:
     path = tmp_path / "package"
     write_package(path, make_manifest(), FILES)
-    content = (path / name).read_bytes()
-    (path / name).write_bytes(content.replace(b"e", b"E", 1) if b"e" in content else b"0" + content[1:])
-    with pytest.raises(DigestMismatchError, match="Get the package again"):
+    manifest = section = json.loads((path / "manifest.json").read_bytes())
+    first, *_ = *sections, name = key.split(".")
+    for item in sections:
+        section = section[item]
+    section[name] = value
+    write_manifest(path, json.dumps(manifest).encode())
+    with pytest.raises(PackageError, match=rf"manifest\.json.*{first}"):
         load_package(path)
+
+
+def test_the_configuration_of_another_version_does_not_matter(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    path = tmp_path / "package"
+    write_package(path, make_manifest(), FILES)
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest["provenance"]["config"]["stage1"]["renamed_since"] = {"a": [1]}
+    write_manifest(path, json.dumps(manifest).encode())
+    assert load_package(path).manifest.provenance.config["stage1"]["renamed_since"] == {"a": [1]}
+
+
+def test_the_architecture_gives_back_what_shapes_the_networks() -> None:
+    encoder = EncoderConfig(name="resnet34", pooling="max", pretrained=True)
+    assert EncoderArchitecture.of(encoder).config() == msgspec.structs.replace(encoder, pretrained=False)
+    fusion = FusionConfig(name="window", hidden_size=5, neighbours=3, epochs=7)
+    assert FusionArchitecture.of(fusion).config() == msgspec.structs.replace(fusion, epochs=FusionConfig().epochs)
+
+
+def test_what_a_killed_process_left_is_passed_over(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    path = tmp_path / "package"
+    write_package(path, make_manifest(), FILES)
+    (path / ".encoder.onnx.0123abcd.part").write_bytes(b"half")
+    assert load_package(path).files == FILES
+
+
+def test_patients_of_every_dataset_are_remembered(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    groups = (SeenPatients.of(["123", "P\udcff"], "first"), SeenPatients.of(["456"], "second"))
+    provenance = msgspec.structs.replace(make_manifest().provenance, seen_patients=groups)
+    write_package(tmp_path / "package", make_manifest(provenance=provenance), FILES)
+    package = load_package(tmp_path / "package")
+    assert [package.has_seen(patient) for patient in ("123", "P\udcff", "456", "789", "seen", "")] == [
+        *(True, True, True),
+        *(False, False, False),
+    ]
+
+
+def test_patient_hashes_are_slow_salted_and_repeatable() -> None:
+    one, same, other = (SeenPatients.of(["123", "456"], digest) for digest in ("first", "first", "second"))
+    assert one == same
+    assert one.salt != other.salt
+    assert set(one.hashes).isdisjoint(other.hashes)
+    # RFC 7914, with N = 1024 and r = 8: one guess takes a mebibyte.
+    expected = hashlib.scrypt(b"123", salt=one.salt.encode(), n=1024, r=8, p=1, dklen=8).hex()
+    assert hash_patient("123", one.salt) == expected
+    assert expected in one.hashes
 
 
 def test_a_missing_or_an_extra_file_is_refused(tmp_path: Path, make_manifest: MakeManifest) -> None:
@@ -88,15 +261,18 @@ def test_a_package_for_another_slicewise_is_refused(
 
 
 def test_an_existing_path_is_not_overwritten(package_path: Path, make_manifest: MakeManifest) -> None:
-    with pytest.raises(PackageError, match="exists"):
+    with pytest.raises(UsageError, match="exists"):
         write_package(package_path, make_manifest(), FILES)
 
 
 def test_what_is_no_model_is_said(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match=r"no model 'nothing'.*one of"):
+    with pytest.raises(ModelNotFoundError, match=r"no model 'nothing'.*one of"):
         load_package("nothing")
     with pytest.raises(PackageError, match="neither a model package nor a finished run"):
         load_package(tmp_path)
+    (tmp_path / "notes.txt").write_text("no model")
+    with pytest.raises(PackageError, match=r"notes\.txt: not a whole zip file"):
+        load_package(tmp_path / "notes.txt")
 
 
 def test_a_zip_bomb_is_refused_before_it_is_read(

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 
 from slicewise.results import (
@@ -101,6 +102,25 @@ def test_tables_have_the_columns_of_the_contract(tmp_path: Path) -> None:
     assert read("series.csv")[0]["slices"] == "3"
     assert read("studies.csv")[0]["warnings"] == "tilted: The gantry is tilted."
     assert read("rejected.csv")[0]["message"] == 'It says "no".'
+
+
+def test_text_without_an_encoding_is_written_visibly(tmp_path: Path) -> None:
+    # What os.fsdecode makes of the file name b"IM\xff".
+    results = make_results()
+    rejected = (Rejection("IM\udcff", "unreadable", "not_dicom", "IM\udcff is no DICOM file."),)
+    study = msgspec.structs.replace(results.studies[0], patient_id="P\udc80")
+    results = msgspec.structs.replace(results, rejected=rejected, studies=(study,))
+    content = encode_results(results)
+    jsonschema.validate(json.loads(content), results_schema())
+    loaded = decode_results(content)
+    assert loaded.rejected[0].path == r"IM\udcff"
+    assert loaded.studies[0].patient_id == r"P\udc80"
+    assert loaded.studies[0].probabilities == results.studies[0].probabilities
+    assert b"private" not in content
+    write_rejected_csv(tmp_path / "rejected.csv", rejected)
+    write_studies_csv(tmp_path / "studies.csv", results.studies, LABELS)
+    assert r"IM\udcff,unreadable" in (tmp_path / "rejected.csv").read_text(encoding="utf-8")
+    assert r"P\udc80" in (tmp_path / "studies.csv").read_text(encoding="utf-8")
 
 
 def test_a_label_is_flagged_at_its_threshold() -> None:

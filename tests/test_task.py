@@ -92,6 +92,13 @@ def test_a_mistake_in_a_task_is_named(tmp_path: Path, old: str, new: str, messag
     assert str(path) in str(caught.value)
 
 
+def test_a_task_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(ICH.encode().replace(b"Epidural", b"\xc9pidural"))
+    with pytest.raises(TaskError, match=r"mine\.toml: not UTF-8"):
+        load_task(path)
+
+
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(TaskError, match="one of: ich"):
         load_task("ihc")

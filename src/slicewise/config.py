@@ -6,14 +6,24 @@ A configuration is read from TOML over the defaults below, then changed by `--se
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from slicewise.errors import ConfigError
+
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+CountOrZero = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+BelowOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+LearningRate = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,10 +31,13 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: Any model name of timm.
+        pooling: How features over the slice become a descriptor: "avg", "max" or "avgmax" (their mean); empty takes
+            what timm gives the encoder. A maximum does not dilute small findings.
         pretrained: Start from ImageNet weights (needs a network or a filled cache).
     """
 
     name: str = "resnet18"
+    pooling: Literal["", "avg", "max", "avgmax"] = ""
     pretrained: bool = False
 
 
@@ -41,13 +54,13 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         noise_hu: Upper end of the uniformly drawn noise level.
     """
 
-    flip: float = 0.5
-    rotation_degrees: float = 8.0
-    scale: float = 0.06
-    shift_mm: float = 4.0
-    gain: float = 0.02
-    offset_hu: float = 2.0
-    noise_hu: float = 3.0
+    flip: Probability = 0.5
+    rotation_degrees: Annotated[float, msgspec.Meta(ge=0, le=180)] = 8.0
+    scale: BelowOne = 0.06
+    shift_mm: NotNegative = 4.0
+    gain: BelowOne = 0.02
+    offset_hu: NotNegative = 2.0
+    noise_hu: NotNegative = 3.0
 
 
 class Stage1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,12 +76,12 @@ class Stage1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         augment: Random changes of the slices.
     """
 
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.15
-    negative_share: float = 1.0
+    epochs: Count = 10
+    batch_size: Count = 32
+    learning_rate: LearningRate = 1e-3
+    weight_decay: NotNegative = 0.05
+    warmup: BelowOne = 0.15
+    negative_share: Share = 1.0
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -89,15 +102,15 @@ class FusionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str = "bigru"
-    hidden_size: int = 32
-    neighbours: int = 2
-    dropout: float = 0.3
-    noise: float = 0.2
-    epochs: int = 40
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.1
+    hidden_size: Count = 32
+    neighbours: CountOrZero = 2
+    dropout: BelowOne = 0.3
+    noise: NotNegative = 0.2
+    epochs: Count = 40
+    batch_size: Count = 8
+    learning_rate: LearningRate = 2e-3
+    weight_decay: NotNegative = 0.05
+    warmup: BelowOne = 0.1
 
 
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,8 +121,8 @@ class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fusion: Share that trains stage 2, unseen by stage 1.
     """
 
-    encoder: float = 0.6
-    fusion: float = 0.25
+    encoder: Share = 0.6
+    fusion: Share = 0.25
 
     def __post_init__(self) -> None:
         """Checks that all three parts get a share.
@@ -133,8 +146,8 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    workers: int = 0
-    checkpoint_minutes: float = 5.0
+    workers: CountOrZero = 0
+    checkpoint_minutes: NotNegative = 5.0
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +157,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seed: Seeds everything that is random.
         name: Name of the model; empty takes the name of the run folder.
         description: The training data in words, for the model card.
+        license: SPDX identifier of the licence under which the weights may be used, for the model card.
         encoder: The network of stage 1.
         stage1: Training of stage 1.
         fusion: The head of stage 2 and its training.
@@ -151,9 +165,10 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hardware: Where the networks run.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     name: str = ""
     description: str = ""
+    license: str = ""
     encoder: EncoderConfig = EncoderConfig()
     stage1: Stage1Config = Stage1Config()
     fusion: FusionConfig = FusionConfig()
@@ -177,10 +192,14 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunC
         source = str(path)
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as a TOML file: {error}") from error
     for override in overrides:
-        _apply(content, override)
+        _apply(content, override, source)
+    for key, value in _leaves(content):
+        # A bound on one side lets nan or inf through.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{source}: {key} is {value}. Expected a finite number")
     try:
         return msgspec.convert(content, RunConfig)
     except msgspec.ValidationError as error:
@@ -193,29 +212,34 @@ def known_keys() -> tuple[str, ...]:
     >>> known_keys()[:2]
     ('seed', 'name')
     """
-    return tuple(_keys(msgspec.to_builtins(RunConfig()), ""))
+    return tuple(key for key, _ in _leaves(msgspec.to_builtins(RunConfig())))
 
 
-def _keys(section: dict[str, Any], prefix: str) -> Iterable[str]:
+def _leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in section.items():
         if isinstance(value, dict):
-            yield from _keys(value, f"{prefix}{name}.")
+            yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", value
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
+def _apply(content: dict[str, Any], override: str, source: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or key not in known_keys():
         raise ConfigError(f"--set {override}: expected key=value with one of the keys {', '.join(known_keys())}")
     *sections, name = key.split(".")
     for section in sections:
-        content = content.setdefault(section, {})
+        inner = content.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"{source}: {section} is {inner!r}. Expected a section, [{section}], with keys of its own"
+            )
+        content = inner
     content[name] = _value(text)
 
 
 def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         return text

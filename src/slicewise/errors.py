@@ -4,6 +4,7 @@
     ├── UsageError                    the call is wrong: an option, a path, a combination (exit code 2)
     │   ├── ConfigError               a key or value of a run configuration
     │   ├── TaskError                 a key or value of a task file
+    │   ├── ModelNotFoundError        no model has the name that was given
     │   └── MissingExtraError         an optional dependency is not installed
     ├── InputError                    what was read cannot be used; carries the code for `rejected.csv`
     │   ├── UnreadableFileError       one file
@@ -15,6 +16,10 @@
     └── TrainingError                 training cannot go on
 
 A message says what was wrong, where (file, tag, column, key), what was expected and what to do.
+
+The rule of the exit codes: what another call would mend is a `UsageError` and exits with 2: an option, a path or a name
+that is not there or stands in the way, a combination that is refused, a configuration or task file. What is there but
+damaged, incomplete or of no use exits with 1, whoever named it: the same call works once the content is mended.
 """
 
 from __future__ import annotations
@@ -42,6 +47,10 @@ class ConfigError(UsageError):
 
 class TaskError(UsageError):
     """A task file holds an unknown key or a value that does not fit."""
+
+
+class ModelNotFoundError(UsageError):
+    """No model has the name, and no model package or run folder the path, that was given."""
 
 
 class MissingExtraError(UsageError):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UNFINISHED = ".part"
+
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
@@ -17,7 +19,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     before is untouched. A folder can only be renamed to a path that is free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
     try:
         yield temporary
         temporary.replace(path)
@@ -33,3 +35,11 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Writes a whole file."""
     with write_atomically(path) as temporary:
         temporary.write_bytes(content)
+
+
+def is_unfinished(name: str) -> bool:
+    """Tells whether a file or folder of this name is what a killed process left of `write_atomically`.
+
+    Whoever checks what stands in a folder passes over it.
+    """
+    return name.startswith(".") and name.endswith(_UNFINISHED)

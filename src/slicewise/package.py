@@ -14,20 +14,25 @@ Nothing in it is executable and nothing is pickled. ONNX initialisers keep the n
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from slicewise.config import FusionConfig, RunConfig
-from slicewise.errors import DigestMismatchError, PackageError
-from slicewise.files import write_atomically
+from slicewise.config import EncoderConfig, FusionConfig
+from slicewise.errors import DigestMismatchError, ModelNotFoundError, PackageError, UsageError
+from slicewise.files import is_unfinished, write_atomically
+from slicewise.patients import SeenPatients, hash_patient
 from slicewise.task import Task
 
 FORMAT_VERSION = 1
@@ -36,7 +41,13 @@ MANIFEST, DIGEST, ENCODER, FUSION = "manifest.json", "digest.txt", "encoder.onnx
 LARGEST_FILE = 1 << 30
 """A file of a package beyond this size (bytes) is refused before it is read."""
 
+# What zipfile raises on damaged content; RuntimeError is for a flag of encryption and for an unknown compression,
+# ValueError for names and offsets that cannot be.
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
+
 Probabilities = npt.NDArray[np.float32]
+Size = Annotated[int, msgspec.Meta(ge=1)]
+SizeOrZero = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +67,50 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(scale=(1.0,) * labels, bias=(0.0,) * labels)
 
 
+class EncoderArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What rebuilds the network of stage 1.
+
+    Attributes:
+        name: Model name of timm.
+        pooling: As in `EncoderConfig`.
+    """
+
+    name: str
+    pooling: Literal["", "avg", "max", "avgmax"] = ""
+
+    @classmethod
+    def of(cls, config: EncoderConfig) -> EncoderArchitecture:
+        """Takes from a configuration what shapes the network."""
+        return cls(name=config.name, pooling=config.pooling)
+
+    def config(self) -> EncoderConfig:
+        """Returns a configuration that builds the network, without pretrained weights."""
+        return EncoderConfig(name=self.name, pooling=self.pooling, pretrained=False)
+
+
+class FusionArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What rebuilds the head of stage 2.
+
+    Attributes:
+        name: Registered head.
+        hidden_size: As in `FusionConfig`.
+        neighbours: As in `FusionConfig`.
+    """
+
+    name: str
+    hidden_size: Size
+    neighbours: SizeOrZero
+
+    @classmethod
+    def of(cls, config: FusionConfig) -> FusionArchitecture:
+        """Takes from a configuration what shapes the head."""
+        return cls(name=config.name, hidden_size=config.hidden_size, neighbours=config.neighbours)
+
+    def config(self) -> FusionConfig:
+        """Returns a configuration that builds the head."""
+        return FusionConfig(name=self.name, hidden_size=self.hidden_size, neighbours=self.neighbours)
+
+
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a model comes from.
 
@@ -64,8 +119,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         trained_on: The training data in words.
         dataset_digest: SHA-256 over ids and labels of the prepared dataset.
         patients: Number of training patients of stage 1, stage 2 and calibration.
-        patient_hashes: `hash_patient` of every patient that the model has seen.
-        config: The run configuration.
+        seen_patients: Every patient that the model has seen: those of the dataset, and those of models it started from.
+        config: The run configuration, as it was written by the version that trained the model.
         versions: Versions of the libraries that trained it.
     """
 
@@ -73,8 +128,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trained_on: str
     dataset_digest: str
     patients: dict[str, int]
-    patient_hashes: tuple[str, ...]
-    config: RunConfig
+    seen_patients: tuple[SeenPatients, ...]
+    config: dict[str, Any]
     versions: dict[str, str]
 
 
@@ -86,7 +141,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         version: Version of the model.
         task: The task, whole.
         preprocessing_digest: Digest of the preprocessing that the model was trained on.
-        encoder: timm name of the stage 1 network.
+        encoder: The network of stage 1.
         descriptor_size: Length D of a descriptor.
         summary_size: Length M of a summary of the occupancy maps, 0 where the encoder has none.
         fusion: The head of stage 2.
@@ -106,11 +161,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     task: Task
     preprocessing_digest: str
-    encoder: str
-    descriptor_size: int
-    summary_size: int
-    fusion: FusionConfig
-    weights: str
+    encoder: EncoderArchitecture
+    descriptor_size: Size
+    summary_size: SizeOrZero
+    fusion: FusionArchitecture
+    weights: Literal["float16", "float32"]
     calibration: Calibration
     thresholds: dict[str, float]
     threshold_rule: str
@@ -138,12 +193,11 @@ class ModelPackage:
 
     def has_seen(self, patient_id: str) -> bool:
         """Tells whether the model was trained or calibrated on this patient."""
-        return hash_patient(patient_id) in self.manifest.provenance.patient_hashes
+        return any(hash_patient(patient_id, salt) in hashes for salt, hashes in self._seen_patients)
 
-
-def hash_patient(patient_id: str) -> str:
-    """Returns the hash under which a package remembers a patient: 16 hexadecimal digits of SHA-256."""
-    return hashlib.sha256(f"slicewise-patient:{patient_id}".encode()).hexdigest()[:16]
+    @cached_property
+    def _seen_patients(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        return tuple((group.salt, frozenset(group.hashes)) for group in self.manifest.provenance.seen_patients)
 
 
 def probabilities_from_logits(
@@ -179,7 +233,8 @@ def load_package(model: str | Path) -> ModelPackage:
         model: Name of a shipped model, path of a package (folder or zip) or of a run folder.
 
     Raises:
-        PackageError: If there is no such model or it does not fit this version of slicewise.
+        ModelNotFoundError: If there is no such model.
+        PackageError: If what is there is damaged, no model package, or does not fit this version of slicewise.
         DigestMismatchError: If a file is not what the digests say.
     """
     files = _read_files(model)
@@ -191,6 +246,7 @@ def load_package(model: str | Path) -> ModelPackage:
     if files.pop(DIGEST).decode("ascii", errors="replace").strip() != digest:
         raise DigestMismatchError(f"{model}: manifest.json is not what digest.txt says. Get the package again")
     manifest = _decode_manifest(content, model)
+    _check_values(manifest, model)
     for name, expected in manifest.files.items():
         if name not in files or hashlib.sha256(files[name]).hexdigest() != expected:
             raise DigestMismatchError(f"{model}: {name} is not what manifest.json says. Get the package again")
@@ -214,10 +270,10 @@ def write_package(path: Path, manifest: Manifest, files: dict[str, bytes]) -> st
         files: Content of the other files by name; at least the two networks.
 
     Raises:
-        PackageError: If the path exists.
+        UsageError: If the path exists.
     """
     if path.exists():
-        raise PackageError(f"{path} exists. Remove it first or choose another path")
+        raise UsageError(f"{path} exists. Remove it first or choose another path")
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     content = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=digests)), indent=1)
     digest = hashlib.sha256(content).hexdigest()
@@ -240,8 +296,30 @@ def _decode_manifest(content: bytes, model: str | Path) -> Manifest:
         if version != FORMAT_VERSION:
             raise PackageError(f"{model}: package format {version}, this slicewise reads {FORMAT_VERSION}")
         return msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, KeyError) as error:
+    except KeyError as error:
+        raise PackageError(f"{model}: manifest.json is not valid: {error} is missing") from error
+    except (ValueError, RecursionError) as error:  # msgspec's own, and text that is not UTF-8
         raise PackageError(f"{model}: manifest.json is not valid: {error}") from error
+
+
+def _check_values(manifest: Manifest, model: str | Path) -> None:
+    # All numbers are finite: JSON has no others, and msgspec refuses what is beyond its range.
+    names, calibration = manifest.task.label_names, manifest.calibration
+    for key, values in (("scale", calibration.scale), ("bias", calibration.bias)):
+        if len(values) != len(names):
+            raise PackageError(
+                f"{model}: manifest.json: calibration.{key} is {list(values)}. Expected {len(names)} numbers, "
+                f"one for each of {', '.join(names)}"
+            )
+    if min(calibration.scale) <= 0:
+        raise PackageError(
+            f"{model}: manifest.json: calibration.scale is {list(calibration.scale)}. Expected numbers above 0"
+        )
+    if set(manifest.thresholds) != set(names) or not all(0 <= value <= 1 for value in manifest.thresholds.values()):
+        raise PackageError(
+            f"{model}: manifest.json: thresholds is {manifest.thresholds}. Expected a number from 0 to 1 for each of "
+            f"{', '.join(names)}"
+        )
 
 
 def _read_files(model: str | Path) -> dict[str, bytes]:
@@ -252,11 +330,11 @@ def _read_files(model: str | Path) -> dict[str, bytes]:
         return _read_folder(path.iterdir(), model)
     if (path / "package" / MANIFEST).is_file():
         return _read_folder((path / "package").iterdir(), model)
-    if path.is_file() and zipfile.is_zipfile(path):
+    if path.is_file():
         return _read_zip(path)
     if path.is_dir():
         raise PackageError(f"{path}: neither a model package nor a finished run: no {MANIFEST}, no package/{MANIFEST}")
-    raise PackageError(
+    raise ModelNotFoundError(
         f"There is no model '{model}'. Expected the path of a package or run folder, or one of: "
         f"{', '.join(shipped_models()) or 'none is shipped'}"
     )
@@ -265,19 +343,30 @@ def _read_files(model: str | Path) -> dict[str, bytes]:
 def _read_folder(items: Iterable[Traversable], model: str | Path) -> dict[str, bytes]:
     files = {}
     for item in items:
-        if isinstance(item, Path) and item.stat().st_size > LARGEST_FILE:
-            raise PackageError(f"{model}: {item.name} is larger than {LARGEST_FILE} bytes")
-        if item.is_file():
-            files[item.name] = item.read_bytes()
+        if is_unfinished(item.name):
+            continue
+        try:
+            if isinstance(item, Path) and item.stat().st_size > LARGEST_FILE:
+                raise PackageError(f"{model}: {item.name} is larger than {LARGEST_FILE} bytes")
+            if item.is_file():
+                files[item.name] = item.read_bytes()
+        except OSError as error:
+            raise PackageError(f"{model}: {item.name} cannot be read: {error.strerror}") from error
     return files
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.file_size > LARGEST_FILE:
-                raise PackageError(f"{path}: {info.filename} is larger than {LARGEST_FILE} bytes")
-        try:
-            return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
-        except (zipfile.BadZipFile, OSError) as error:
-            raise PackageError(f"{path}: cannot be read: {error}") from error
+    name = "its table of contents"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            for info in members:
+                if info.file_size > LARGEST_FILE:
+                    raise PackageError(f"{path}: {info.filename} is larger than {LARGEST_FILE} bytes")
+            files = {}
+            for info in members:
+                name = info.filename
+                files[name] = archive.read(info)
+            return files
+    except _BROKEN_ZIP as error:
+        raise PackageError(f"{path}: not a whole zip file: {name} cannot be read: {error}. Get it again") from error

@@ -181,7 +181,12 @@ def results_schema() -> dict[str, Any]:
 def encode_results(results: Results) -> bytes:
     """Returns `results.json`, indented, without the paths of this machine."""
     studies = tuple(msgspec.structs.replace(study, paths={}) for study in results.studies)
-    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(results, studies=studies)), indent=1)
+    content = msgspec.structs.replace(results, studies=studies)
+    try:
+        encoded = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(content)))
+    return msgspec.json.format(encoded, indent=1)
 
 
 def decode_results(content: bytes) -> Results:
@@ -191,6 +196,18 @@ def decode_results(content: bytes) -> Results:
         msgspec.ValidationError: If the content does not follow the schema.
     """
     return msgspec.json.decode(content, type=Results)
+
+
+# How every writer shows a character without an encoding, as in a file name of undecodable bytes: \udcff.
+_UNENCODABLE = "backslashreplace"
+
+
+def _encodable(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {_encodable(key): _encodable(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_encodable(value) for value in content]
+    return content.encode("utf-8", _UNENCODABLE).decode("utf-8") if isinstance(content, str) else content
 
 
 _ID_COLUMNS = ("patient_id", "study_uid", "series_uid")
@@ -267,7 +284,10 @@ def _joined(warnings: Iterable[ScanWarning]) -> str:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
-    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        write_atomically(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=_UNENCODABLE, newline="") as stream,
+    ):
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)

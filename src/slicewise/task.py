@@ -194,18 +194,24 @@ def load_task(name_or_path: str | Path) -> Task:
     """
     text = str(name_or_path)
     if text in shipped_tasks():
-        content = (resources.files("slicewise") / "tasks" / f"{text}.toml").read_text(encoding="utf-8")
+        content = (resources.files("slicewise") / "tasks" / f"{text}.toml").read_bytes()
         return _parse(content, source=f"shipped task '{text}'")
     path = Path(name_or_path)
     if not path.is_file():
         raise TaskError(
             f"There is no task '{text}'. Expected the path of a TOML file or one of: {', '.join(shipped_tasks())}"
         )
-    return _parse(path.read_text(encoding="utf-8"), source=str(path))
-
-
-def _parse(content: str, *, source: str) -> Task:
     try:
-        return msgspec.convert(tomllib.loads(content), Task)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
+    return _parse(content, source=str(path))
+
+
+def _parse(content: bytes, *, source: str) -> Task:
+    try:
+        return msgspec.convert(tomllib.loads(content.decode("utf-8")), Task)
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{source}: not UTF-8 text, as TOML must be: {error}") from error
+    except ValueError as error:  # of tomllib and of msgspec
         raise TaskError(f"{source}: {error}") from error

@@ -12,9 +12,9 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int) -> str:
         rows: Cells, as many in every row; at least one row.
         left: Number of columns, from the first, that are aligned to the left; the others are to the right.
 
-    >>> print(aligned([("label", "slices"), ("any", "7")], left=1))
-    label  slices
-    any         7
+    >>> print(aligned([("model", "slices"), ("mine", "7")], left=1))
+    model  slices
+    mine        7
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (

@@ -15,7 +15,7 @@ import sklearn.metrics
 from scored_dataset import grey_value_detector, small, write_dataset
 from slicewise.cli import evaluate
 from slicewise.data.store import Dataset
-from slicewise.errors import DatasetError, MissingExtraError, UsageError
+from slicewise.errors import MissingExtraError, UsageError
 from slicewise.inference.detector import Detector
 from slicewise.results import DISCLAIMER, SLICE_COLUMNS
 from slicewise.task import Task, load_task
@@ -154,7 +154,7 @@ def test_a_submission_follows_the_sample(tmp_path: Path, dataset: Dataset, task:
 @pytest.mark.usefixtures("models")
 def test_seen_patients_are_refused_before_anything_is_written(tmp_path: Path, dataset: Dataset) -> None:
     output = tmp_path / "results"
-    with pytest.raises(DatasetError, match="--allow-seen-patients"):
+    with pytest.raises(UsageError, match="--allow-seen-patients"):
         run("fusion", dataset.path, "--output", output, "--compare", "leaky")
     assert not output.exists()
     assert run("leaky", dataset.path, "--output", output, "--allow-seen-patients", "--resamples", 0) == 0

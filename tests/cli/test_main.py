@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from conftest import ManifestMaker
 from dicom_files import write_series
+from scored_dataset import small, write_dataset
 from slicewise import __version__
 from slicewise.cli.main import COMMANDS, build_parser, main
+from slicewise.package import write_package
+from slicewise.task import load_task
 
 
 def test_help_names_every_command_and_what_it_is_not_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,18 +53,58 @@ def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
 
 
 def test_an_error_is_a_sentence_and_no_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["models", str(tmp_path / "none")]) == 1
+    assert main(["models", str(tmp_path / "none")]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("slicewise: error: There is no model")
     assert "Traceback" not in captured.err
     assert captured.out == ""
 
 
-def test_a_file_system_error_names_the_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    images = tmp_path / "in"
-    write_series(images)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "in", "--output", "out", "--model", "none"],
+        ["predict", "in", "--output", "file"],
+        ["train", "dataset", "--output", "run", "--init", "none"],
+        ["evaluate", "none", "dataset", "--output", "out"],
+        ["package", "none", "out.zip"],
+        ["package", "model", "file"],
+    ],
+)
+def test_a_path_that_is_not_there_or_in_the_way_exits_with_2(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    make_manifest: ManifestMaker,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_series(Path("in"))
+    write_dataset(Path("dataset"), small(load_task("ich")), patients=4, test=2)
+    write_package(Path("model"), make_manifest(), {"encoder.onnx": b"1", "fusion.onnx": b"2"})
+    Path("file").write_text("in the way")
+    before = sorted(tmp_path.iterdir())
+    assert main([*arguments, "--quiet"]) == 2
+    assert re.search(r"none|file", capsys.readouterr().err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_damaged_model_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make_manifest: ManifestMaker
+) -> None:
+    path = tmp_path / "model.zip"
+    write_package(path, make_manifest(), {"encoder.onnx": b"1", "fusion.onnx": b"2"})
+    path.write_bytes(path.read_bytes()[:-30])
+    assert main(["models", str(path)]) == 1
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_file_system_error_names_the_path(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, make_manifest: ManifestMaker
+) -> None:
+    write_package(tmp_path / "model", make_manifest(), {"encoder.onnx": b"1", "fusion.onnx": b"2"})
     (tmp_path / "file").write_text("in the way")
-    assert main(["predict", str(images), "--output", str(tmp_path / "file"), "--quiet"]) == 1
+    assert main(["package", str(tmp_path / "model"), str(tmp_path / "file" / "model.zip")]) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 

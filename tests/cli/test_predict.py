@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -117,6 +119,63 @@ def test_a_wrong_call_is_explained(
     assert main(["predict", *arguments, "--output", "out", "--quiet"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("blocked", ["file", "file/deeper", "new/folder"])
+def test_a_blocked_output_is_told_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], blocked: str
+) -> None:
+    def no_space(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if blocked == "new/folder":
+        monkeypatch.setattr("tempfile.TemporaryFile", no_space)
+    monkeypatch.setattr("slicewise.Detector.load", lambda *_: pytest.fail("was loaded"))
+    monkeypatch.chdir(tmp_path)
+    write_series(tmp_path / "in", slices=9)
+    (tmp_path / "file").write_text("in the way")
+    assert main(["predict", "in", "--output", blocked, "--quiet"]) == 2
+    assert f"--output {blocked}: cannot be written" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "in the way"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failing_call_leaves_an_output_folder_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "in", slices=9)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for output in ("empty", "new/folder"):
+        assert main(["predict", "in", "--output", output, "--model", "none", "--quiet"]) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "empty"}
+
+
+def test_formats_of_an_earlier_call_stay(tmp_path: Path, predict: Predict) -> None:
+    write_series(tmp_path / "in", slices=9)
+    assert predict(tmp_path / "in", formats="json") == 0
+    assert predict(tmp_path / "in", formats="csv") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"results.json", "slices.csv", "series.csv", "studies.csv", "rejected.csv"}
+
+
+def test_undecodable_names_are_written_visibly(tmp_path: Path, predict: Predict) -> None:
+    path = write_series(tmp_path / "in", slices=9, patient_id="P-000")[0]
+    for path in (tmp_path / "in").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"P-000", b"P-\xff\xfe\x80"))
+    (tmp_path / "in" / os.fsdecode(b"notes\xff.txt")).write_text("no image")
+    assert predict(tmp_path / "in", formats="csv,json,html") == 3
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert results["studies"][0]["patient_id"].startswith("P-")
+    assert read(tmp_path / "out" / "rejected.csv")[0]["path"] == r"notes\udcff.txt"
+
+
+def test_the_report_shows_its_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    monkeypatch.setattr("slicewise.results.ModelSummary.flagged", lambda self, _: self.labels)
+    assert main(["predict", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--formats=html"]) == 0
+    progress = capsys.readouterr().err
+    assert progress.count("9/9") >= 2
 
 
 def test_results_hold_no_name_and_no_path_of_this_machine(tmp_path: Path, predict: Predict) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from dicom_files import seeded_uid, write_series
 from slicewise.cli import prepare
+from slicewise.cli.common import DEFAULT_TASK
 from slicewise.data.store import Dataset
-from slicewise.errors import LabelTableError, MissingExtraError, TaskError, UsageError
-from slicewise.task import load_task
+from slicewise.errors import DatasetError, LabelTableError, MissingExtraError, TaskError, UsageError
+from slicewise.task import load_task, shipped_tasks
 
 TASK = load_task("ich")
 
@@ -99,6 +100,23 @@ def test_a_wrong_call_is_a_usage_error(tmp_path: Path, images: Path) -> None:
     assert stop.value.code == 2
 
 
+def test_another_holdout_is_refused_with_both_values(tmp_path: Path, images: Path) -> None:
+    common = (tmp_path / "dataset", "--layout", "table", "--images", images)
+    assert call(*common, "--holdout", "0.5") == 0
+    with pytest.raises(DatasetError, match=r"holdout 0\.5, not 0\.0"):
+        call(*common)
+
+
+def test_the_help_of_all_commands_loads_nothing_heavy_and_names_one_default_task() -> None:
+    code = (
+        "import sys; from slicewise.cli.main import build_parser; build_parser().format_help(); "
+        "print([name for name in ('msgspec', 'numpy', 'polars', 'pydicom', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert DEFAULT_TASK in shipped_tasks()
+
+
 def test_no_worker_is_a_usage_error(tmp_path: Path, images: Path) -> None:
     arguments = argparse.Namespace(output=tmp_path / "d", images=[images], labels=None, workers=0)
     with pytest.raises(UsageError, match="--workers 0: expected at least 1"):
@@ -113,7 +131,7 @@ def test_a_label_file_in_another_form_names_the_columns(tmp_path: Path, images: 
 def test_the_command_is_light_until_it_runs() -> None:
     code = (
         "import sys; import slicewise.cli.prepare; "
-        "print([name for name in ('numpy', 'polars', 'pydicom', 'scipy', 'torch') if name in sys.modules])"
+        "print([name for name in ('msgspec', 'numpy', 'polars', 'pydicom', 'scipy', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -34,7 +34,7 @@ def record(series_uid: str, *sop_uids: str) -> SeriesRecord:
 
 
 def by_sop(patients: tuple[str | None, ...] | None = None) -> LabelTable:
-    return LabelTable(LABELS, VALUES, {"a": 0, "b": 1, "c": 2}, {}, patients)
+    return LabelTable(LABELS, VALUES, {("a", 1): 0, ("b", 1): 1, ("c", 1): 2}, {}, patients)
 
 
 def by_position() -> LabelTable:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from slicewise.data.labels import LabelCounts, LabelTable, read_text_csv, refuse_rows
+from slicewise.data.labels import LabelCounts, Labels, LabelTable, count_labels, read_text_csv, refuse_rows
 from slicewise.errors import LabelTableError
 from slicewise.task import Task, load_task
 from slicewise.volume import SliceReference
@@ -26,6 +26,10 @@ def references(*sop_uids: str) -> list[SliceReference]:
     return [SliceReference(sop_uid, 1, "") for sop_uid in sop_uids]
 
 
+def lookup(table: LabelTable, series_uid: str, slices: list[SliceReference]) -> Labels:
+    return table.values_of(table.rows_of(series_uid, slices))
+
+
 def codes(table: LabelTable) -> list[str]:
     return [warning.code for warning in table.warnings]
 
@@ -33,7 +37,7 @@ def codes(table: LabelTable) -> list[str]:
 def test_slices_are_found_by_sop_uid_in_the_order_asked_for(task: Task) -> None:
     rows: list[list[int | None]] = [[0] * 6, [1, 0, 0, 0, 0, 1], [1, 1, 0, 0, 0, 0]]
     table = LabelTable.from_frame(frame(task, rows, sop_uid=["a", "b", "c"]), task)
-    found = table.lookup("any series", references("c", "nowhere", "b"))
+    found = lookup(table, "any series", references("c", "nowhere", "b"))
     assert found.dtype == np.int8
     assert found.tolist() == [rows[2], [-1] * 6, rows[1]]
     assert table.warnings == ()
@@ -42,13 +46,31 @@ def test_slices_are_found_by_sop_uid_in_the_order_asked_for(task: Task) -> None:
 def test_slices_are_found_by_series_and_index(task: Task) -> None:
     rows: list[list[int | None]] = [[1, 0, 0, 0, 0, 1], [0] * 6]
     table = LabelTable.from_frame(frame(task, rows, series_uid=["s", "t"], slice_index=[2, 0]), task)
-    assert table.lookup("s", references("x", "y", "z")).tolist() == [[-1] * 6, [-1] * 6, rows[0]]
-    assert table.lookup("t", references("x", "y")).tolist() == [rows[1], [-1] * 6]
+    assert lookup(table, "s", references("x", "y", "z")).tolist() == [[-1] * 6, [-1] * 6, rows[0]]
+    assert lookup(table, "t", references("x", "y")).tolist() == [rows[1], [-1] * 6]
 
 
-def test_a_sop_uid_labels_the_first_frame_only(task: Task) -> None:
+FRAMES = [SliceReference("a", 1, ""), SliceReference("a", 2, ""), SliceReference("b", 1, "")]
+
+
+def test_a_sop_uid_alone_labels_the_first_frame(task: Task) -> None:
     table = LabelTable.from_frame(frame(task, [[0] * 6], sop_uid=["a"]), task)
-    assert table.lookup("s", [SliceReference("a", 1, ""), SliceReference("a", 2, "")]).tolist() == [[0] * 6, [-1] * 6]
+    assert lookup(table, "s", FRAMES).tolist() == [[0] * 6, [-1] * 6, [-1] * 6]
+
+
+def test_frames_of_one_instance_keep_their_own_labels(task: Task) -> None:
+    rows: list[list[int | None]] = [[1, 0, 0, 0, 0, 1], [0] * 6, [1, 1, 0, 0, 0, 0]]
+    table = LabelTable.from_frame(frame(task, rows, sop_uid=["a", "a", "b"], frame=[2, 1, None]), task)
+    assert lookup(table, "s", FRAMES).tolist() == [rows[1], rows[0], rows[2]]
+    assert table.warnings == ()
+
+
+def test_a_conflict_names_the_frame(task: Task) -> None:
+    rows: list[list[int | None]] = [[0] * 6, [1, 1, 0, 0, 0, 0], [0] * 6]
+    table = LabelTable.from_frame(frame(task, rows, sop_uid=["a"] * 3, frame=[3, 3, 4]), task)
+    assert codes(table) == ["conflicting_labels"]
+    assert "1 slices" in table.warnings[0].message
+    assert "(a frame 3)" in table.warnings[0].message
 
 
 @pytest.mark.parametrize(
@@ -115,7 +137,8 @@ def test_without_patients_none_is_known(task: Task) -> None:
 
 def test_counts(task: Task) -> None:
     rows: list[list[int | None]] = [[1, 1, 0, 0, 0, 0], [0] * 6, [None] * 6]
-    counts = LabelTable.from_frame(frame(task, rows, sop_uid=["a", "b", "c"]), task).counts
+    values = LabelTable.from_frame(frame(task, rows, sop_uid=["a", "b", "c"]), task).values
+    counts = count_labels(values, task.label_names)
     assert tuple(counts) == task.label_names
     assert counts[task.label_names[1]] == LabelCounts(positive=1, negative=1, unknown=1)
     assert counts[task.label_names[5]] == LabelCounts(positive=0, negative=2, unknown=1)
@@ -129,7 +152,7 @@ def test_large_tables_are_looked_up_by_index(task: Task) -> None:
     content = pl.DataFrame({"sop_uid": sop_uids, **dict(zip(task.label_names, values.T, strict=True))})
     table = LabelTable.from_frame(content, task)
     order = np.random.default_rng(1).permutation(count)
-    assert np.array_equal(table.lookup("", references(*(sop_uids[index] for index in order))), values[order])
+    assert np.array_equal(lookup(table, "", references(*(sop_uids[index] for index in order))), values[order])
 
 
 def test_unreadable_files_are_label_table_errors(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,17 +13,21 @@ import pytest
 
 from dicom_files import head_values, make_dataset, seeded_uid, write_dataset, write_series
 from slicewise.data.prepare import PreparationSummary, prepare
+from slicewise.data.split import split_patients
 from slicewise.data.store import Dataset, SeriesRecord, folder_name
+from slicewise.data.workers import preprocess_all
 from slicewise.errors import DatasetError, LabelTableError, UsageError
 from slicewise.imaging.discover import SliceHeader, discover
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import preprocess
 from slicewise.imaging.series import Series, group_studies
-from slicewise.task import Task, load_task
+from slicewise.task import PreprocessingParameters, Task, load_task
 
 Item = TypeVar("Item")
 
-TASK = load_task("ich")
+ICH = load_task("ich")
+# A coarse grid: resampling is most of the work.
+TASK = msgspec.structs.replace(ICH, preprocessing=msgspec.structs.replace(ICH.preprocessing, size=32, pixel_mm=8.0))
 POSITIVE, NEGATIVE = "1,0,0,0,0,1", "0,0,0,0,0,0"
 
 
@@ -67,17 +73,27 @@ def warning_codes(summary: PreparationSummary) -> list[str]:
     return [warning.code for warning in summary.warnings]
 
 
+def undecodable(content: bytes) -> bytes:
+    """A DICOM file with a transfer syntax that does not exist: its header is read, its pixels are not."""
+    assert b"1.2.840.10008.1.2.1\x00" in content
+    return content.replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.4.")
+
+
 def stamp(output: Path, patient_id: str) -> int:
     return (output / "series" / folder_name(series_uid(patient_id)) / "values.npy").stat().st_mtime_ns
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     for number, patient_id in enumerate(("A", "B")):
-        write_series(
-            tmp_path / "images" / patient_id, slices=10, matrix=32, patient_id=patient_id, tilt_degrees=15.0 * number
-        )
-    return tmp_path / "images"
+        write_series(folder / patient_id, slices=10, matrix=32, patient_id=patient_id, tilt_degrees=15.0 * number)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path, written_images: Path) -> Path:
+    return shutil.copytree(written_images, tmp_path / "images")
 
 
 @pytest.fixture
@@ -233,6 +249,91 @@ def test_the_split_is_by_patient_and_stratified(tmp_path: Path) -> None:
     assert (again.kept, Dataset.open(tmp_path / "dataset").splits) == (9, dataset.splits)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"holdout": 0.25}, r"holdout 0\.5, not 0\.25"), ({"seed": 4}, "seed 3, not 4"), ({}, "")],
+)
+def test_another_split_of_a_dataset_is_refused(
+    tmp_path: Path, images: Path, changed: dict[str, float], message: str
+) -> None:
+    output = tmp_path / "dataset"
+    make(output, images, holdout=0.5, seed=3)
+    before = (output / "splits.csv").read_bytes()
+    if changed:
+        with pytest.raises(DatasetError, match=message):
+            make(output, images, **{"holdout": 0.5, "seed": 3, **changed})  # type: ignore[arg-type]  # options only
+    else:
+        make(output, images, holdout=0.5, seed=3)
+    assert (output / "splits.csv").read_bytes() == before
+    assert Dataset.open(output).manifest.holdout == 0.5
+
+
+def test_patients_keep_their_part_when_others_are_added(tmp_path: Path) -> None:
+    output, images = tmp_path / "dataset", tmp_path / "images"
+    splits: dict[str, str] = {}
+    for patients in ("EFGH", "ABCD"):
+        for patient_id in patients:
+            write_series(images / patient_id, slices=8, matrix=16, patient_id=patient_id)
+        summary = make(output, images, holdout=0.5, seed=2)
+        found = Dataset.open(output).splits
+        assert found.items() >= splits.items()
+        splits = dict(found)
+        assert summary.patients == {"train": len(splits) // 2, "test": len(splits) // 2}
+    assert sorted(splits) == list("ABCDEFGH")
+    anew = split_patients("ABCDEFGH", {"train": 0.5, "test": 0.5}, seed=2)
+    assert any(anew[patient] != splits[patient] for patient in "EFGH")  # else the test would show nothing
+
+
+def test_a_patient_whose_series_cannot_be_read_for_a_while_keeps_the_part(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images, holdout=0.5)
+    before = dict(Dataset.open(output).splits)
+    [away] = [patient for patient, split in before.items() if split == "test"]
+    whole = {file: file.read_bytes() for file in (images / away).iterdir()}
+    for file, content in whole.items():
+        file.write_bytes(undecodable(content))
+    assert make(output, images, holdout=0.5).patients == {"train": 1, "test": 0}
+    assert away not in Dataset.open(output).splits
+    for file, content in whole.items():
+        file.write_bytes(content)
+    make(output, images, holdout=0.5)
+    assert Dataset.open(output).splits == before
+
+
+def test_a_new_name_of_a_patient_does_not_move_series(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images, holdout=0.5)
+    before = Dataset.open(output).splits
+    rows = [
+        row.replace(f"{old},", f"{new},", 1) for old, new in (("A", "Z"), ("B", "Y")) for row in label_rows(old, 10)
+    ]
+    labels = write_labels(tmp_path / "l.csv", rows)
+    with pytest.raises(StopError):  # a call that is interrupted must not lose the former names
+        prepare(output, "table", [images], labels, TASK, holdout=0.5, progress=stop_before_series)
+    make(output, images, labels, holdout=0.5)
+    assert Dataset.open(output).splits == {"Z": before["A"], "Y": before["B"]}
+
+
+def test_one_patient_with_series_in_both_parts_is_refused(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images, holdout=0.5)
+    rows = [row.replace(f"{old},", "Z,", 1) for old in "AB" for row in label_rows(old, 10)]
+    with pytest.raises(DatasetError, match=r"give series .* to patient Z, who is in 't.*'; but as one of patient . it"):
+        make(output, images, write_labels(tmp_path / "l.csv", rows), holdout=0.5)
+    assert sorted(Dataset.open(output).splits) == ["A", "B"]  # a refused call leaves the dataset whole
+
+
+def test_a_lost_or_damaged_split_is_not_drawn_again(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images, holdout=0.5)
+    (output / "splits.csv").write_bytes(b"\xff")
+    with pytest.raises(DatasetError, match=r"splits\.csv: cannot be read"):
+        make(output, images, holdout=0.5)
+    (output / "splits.csv").unlink()
+    with pytest.raises(DatasetError, match=r"splits\.csv: cannot be read"):
+        make(output, images, holdout=0.5)
+
+
 def test_a_second_call_keeps_whole_series_and_joins_labels_anew(tmp_path: Path, images: Path, labels: Path) -> None:
     output = tmp_path / "dataset"
     make(output, images)
@@ -257,6 +358,16 @@ def stop_after_one_series(
         if unit == "series" and number == 1:
             raise StopError
         yield item
+
+
+def stop_before_series(
+    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+) -> Iterator[Item]:
+    """A `Progress` under which a preparation dies before its first series."""
+    del description, total, initial
+    if unit == "series":
+        raise StopError
+    yield from items
 
 
 def test_an_interrupted_call_goes_on(tmp_path: Path, images: Path, labels: Path) -> None:
@@ -285,11 +396,36 @@ def test_series_that_changed_or_are_damaged_are_made_again(tmp_path: Path, image
     assert [len(dataset.input(record).values) for record in dataset.records] == [10, 9]
 
 
+def test_images_with_other_pixels_under_the_same_names_are_read_again(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images)
+    before = Dataset.open(output)
+    stat = min((images / "A").iterdir()).stat()
+    write_series(images / "A", slices=10, matrix=32, patient_id="A", values=head_values(10, 32) + 20)
+    for file in (images / "A").iterdir():
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    assert make(output, images).kept == 1
+    after = Dataset.open(output)
+    assert after.records[0].values_digest != before.records[0].values_digest
+    assert after.records[1] == before.records[1]
+    assert after.digest() != before.digest()
+
+
+def test_values_that_were_damaged_behind_their_header_are_made_again(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images)
+    values = output / "series" / folder_name(series_uid("A")) / "values.npy"
+    whole = values.read_bytes()
+    values.write_bytes(whole[:128] + bytes(len(whole) - 128))
+    assert make(output, images).kept == 1
+    assert values.read_bytes() == whole
+
+
 def test_files_that_were_repaired_are_read(tmp_path: Path, images: Path) -> None:
     output = tmp_path / "dataset"
     file = min((images / "A").iterdir())
     whole = file.read_bytes()
-    file.write_bytes(whole.replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.4."))
+    file.write_bytes(undecodable(whole))
     first = make(output, images)
     assert [item.kind for item in first.rejected] == ["unreadable"]
     file.write_bytes(whole)
@@ -312,9 +448,9 @@ def test_other_content_of_the_folder_is_not_touched(tmp_path: Path, images: Path
     output = tmp_path / "dataset"
     output.mkdir()
     (output / "thesis.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(DatasetError, match="not a prepared dataset"):
+    with pytest.raises(UsageError, match="not a prepared dataset"):
         make(output, images)
-    with pytest.raises(DatasetError, match="not a prepared dataset"):
+    with pytest.raises(UsageError, match="not a prepared dataset"):
         make(output / "thesis.txt", images)
     assert [item.name for item in output.iterdir()] == ["thesis.txt"]
 
@@ -325,18 +461,17 @@ def test_series_that_are_no_longer_named_are_told(tmp_path: Path, images: Path) 
         make(tmp_path / "dataset", images / "A")
 
 
-def test_two_workers_give_the_same_dataset(tmp_path: Path, images: Path, labels: Path) -> None:
-    write_series(images / "flat", slices=8, matrix=16, patient_id="flat", ImagePositionPatient=None)
-    outcomes = {}
-    for workers in (1, 2):
-        output = tmp_path / str(workers)
-        summary = make(output, images, labels, workers=workers, holdout=0.5)
-        dataset = Dataset.open(output)
-        contents = {
-            file.relative_to(output).as_posix(): file.read_bytes() for file in output.rglob("*") if file.is_file()
-        }
-        outcomes[workers] = (summary, dataset.digest(), contents)
-    assert outcomes[1] == outcomes[2]
+def test_the_number_of_workers_is_passed_on(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # That workers change nothing is tested in test_workers.py, without the cost of starting them here once more.
+    asked: list[int] = []
+
+    def preprocess_here(jobs: Sequence[Series], parameters: PreprocessingParameters, workers: int) -> object:
+        asked.append(workers)
+        return preprocess_all(jobs, parameters, 1)
+
+    monkeypatch.setattr("slicewise.data.prepare.preprocess_all", preprocess_here)
+    make(tmp_path / "dataset", images, workers=3)
+    assert asked == [3]
 
 
 def test_nothing_usable_gives_an_empty_dataset(tmp_path: Path) -> None:

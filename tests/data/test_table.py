@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slicewise.data.labels import Labels, LabelTable
 from slicewise.data.table import read_table
 from slicewise.errors import LabelTableError
 from slicewise.task import Task, load_task
@@ -30,6 +31,10 @@ def references(*sop_uids: str) -> list[SliceReference]:
     return [SliceReference(sop_uid, 1, "") for sop_uid in sop_uids]
 
 
+def lookup(table: LabelTable, series_uid: str, slices: list[SliceReference]) -> Labels:
+    return table.values_of(table.rows_of(series_uid, slices))
+
+
 def test_series_and_slice_index(tmp_path: Path, task: Task) -> None:
     path = write(
         tmp_path / "l.csv",
@@ -38,7 +43,7 @@ def test_series_and_slice_index(tmp_path: Path, task: Task) -> None:
         "P,s,2,clear,1,0,0,,0,1",
     )
     table = read_table(path, task)
-    assert table.lookup("s", references("a", "b", "c")).tolist() == [[0] * 6, [-1] * 6, [1, 0, 0, -1, 0, 1]]
+    assert lookup(table, "s", references("a", "b", "c")).tolist() == [[0] * 6, [-1] * 6, [1, 0, 0, -1, 0, 1]]
     assert table.patient_of("s", references("a")) == "P"
     assert table.warnings == ()
 
@@ -50,13 +55,27 @@ def test_sop_uid_wins_over_the_position(tmp_path: Path, task: Task) -> None:
         "a,s,1,P,1,0,0,0,0,1",
         ",s,1,P,0,0,0,0,0,0",
     )
-    found = read_table(path, task).lookup("s", references("a", "b"))
+    found = lookup(read_table(path, task), "s", references("a", "b"))
     assert found.tolist() == [[1, 0, 0, 0, 0, 1], [0] * 6]
+
+
+def test_rows_of_a_multi_frame_image_do_not_merge(tmp_path: Path, task: Task) -> None:
+    # As slices.csv of a prepared dataset has them; libraries write 2.0 where another cell is empty.
+    lines = ("a,1,1,0,0,0,0,1", "a,2,0,0,0,0,0,0", "a,3,1,1,0,0,0,0", "b,,0,0,0,0,0,0")
+    table = read_table(write(tmp_path / "l.csv", f"sop_uid,frame,{NAMES}", *lines), task)
+    slices = [SliceReference("a", 3, ""), SliceReference("a", 2, ""), SliceReference("a", 1, ""), *references("b")]
+    assert lookup(table, "s", slices).tolist() == [[1, 1, 0, 0, 0, 0], [0] * 6, [1, 0, 0, 0, 0, 1], [0] * 6]
+    assert [warning.code for warning in table.warnings] == ["no_patient_id"]
+
+
+def test_a_frame_that_names_no_slice_is_metadata(tmp_path: Path, task: Task) -> None:
+    path = write(tmp_path / "l.csv", f"series,slice_index,frame,{NAMES}", "s,1,left,0,0,0,0,0,0")
+    assert lookup(read_table(path, task), "s", references("a", "b")).tolist() == [[-1] * 6, [0] * 6]
 
 
 def test_values_that_libraries_write_are_understood(tmp_path: Path, task: Task) -> None:
     path = write(tmp_path / "l.csv", f"sop_uid,{NAMES}", " a ,1.0,0.0,,,,1", "b, ,0,0,0,0,0")
-    assert read_table(path, task).lookup("s", references("a", "b")).tolist() == [[1, 0, -1, -1, -1, 1], [0] * 6]
+    assert lookup(read_table(path, task), "s", references("a", "b")).tolist() == [[1, 0, -1, -1, -1, 1], [0] * 6]
 
 
 def test_parquet_gives_the_same_as_csv(tmp_path: Path, task: Task) -> None:
@@ -73,7 +92,7 @@ def test_parquet_gives_the_same_as_csv(tmp_path: Path, task: Task) -> None:
     content.with_columns(pl.col(task.label_names[3:5]).cast(pl.Int8)).write_csv(tmp_path / "l.csv")
     expected = [[1, 1, 1, 1, 1, 0], [-1, -1, -1, 0, 0, -1]]
     for name in ("l.parquet", "l.csv"):
-        assert read_table(tmp_path / name, task).lookup("s", references("a", "b")).tolist() == expected
+        assert lookup(read_table(tmp_path / name, task), "s", references("a", "b")).tolist() == expected
 
 
 def test_a_damaged_parquet_is_refused(tmp_path: Path, task: Task) -> None:
@@ -106,6 +125,8 @@ def test_the_summary_label_may_be_left_out(tmp_path: Path, task: Task) -> None:
         (f"series,slice_index,{NAMES}", "s,,0,0,0,0,0,0", r"row 2, column slice_index: an empty cell"),
         (f"series,slice_index,{NAMES}", ",3,0,0,0,0,0,0", r"row 2, column series: an empty cell"),
         (f"sop_uid,{NAMES}", ",0,0,0,0,0,0", r"row 2, column sop_uid: an empty cell; the row names no slice"),
+        (f"sop_uid,frame,{NAMES}", "a,0,0,0,0,0,0,0", r"row 2, column frame: '0'; expected a whole number from 1"),
+        (f"sop_uid,frame,{NAMES}", "a,two,0,0,0,0,0,0", r"row 2, column frame: 'two'"),
         (f"image,{NAMES}", "a,0,0,0,0,0,0", r"expected sop_uid, or series and slice_index.*Missing: sop_uid"),
         ("sop_uid,any,epidural", "a,0,0", r"Missing: intraparenchymal, intraventricular, subarachnoid, subdural"),
         (f"sop_uid;{NAMES.replace(',', ';')}", "a;0;0;0;0;0;0", r"Missing: sop_uid, or series and slice_index, epi"),
@@ -129,6 +150,6 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, value
         *(f"s,{index},P,{','.join(row)}" for index, row in enumerate(cells)),
     )
     table = read_table(path, TASK)
-    found = table.lookup("s", references(*map(str, range(len(values)))))
+    found = lookup(table, "s", references(*map(str, range(len(values)))))
     assert found[:, 1:].tolist() == values
     assert found[:, 0].tolist() == [1 if 1 in row else -1 if -1 in row else 0 for row in values]

@@ -5,8 +5,10 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,9 +19,10 @@ from slicewise.data.workers import PreprocessedSeries, preprocess_all, source_di
 from slicewise.errors import DatasetError
 from slicewise.imaging.discover import SliceHeader, discover
 from slicewise.imaging.series import Series, group_studies
+from slicewise.results import Rejection
 from slicewise.task import load_task
 
-PARAMETERS = load_task("ich").preprocessing
+PARAMETERS = msgspec.structs.replace(load_task("ich").preprocessing, size=32, pixel_mm=8.0)
 
 
 def series_of(folder: Path) -> list[Series]:
@@ -45,14 +48,18 @@ def test_series_come_in_the_order_given(tmp_path: Path) -> None:
 
 def test_workers_keep_order_and_values(tmp_path: Path) -> None:
     # More series than wait at once, so that results are handed out while others are made.
+    write_series(tmp_path / "flat", slices=3, matrix=16, patient_id="flat", ImagePositionPatient=None)
     jobs = write(tmp_path, "abcdef")
     alone, helped = (list(preprocess_all(jobs, PARAMETERS, workers=count)) for count in (1, 2))
     for (series, one), (same, other) in zip(alone, helped, strict=True):
         assert series == same
-        assert isinstance(one, PreprocessedSeries)
+        if isinstance(one, Rejection):
+            assert one == other
+            continue
         assert isinstance(other, PreprocessedSeries)
         assert one.record == other.record
         assert np.array_equal(one.values, other.values)
+    assert [outcome.reason for _, outcome in helped if isinstance(outcome, Rejection)] == ["no_position"]
 
 
 def test_a_worker_has_one_thread() -> None:
@@ -68,17 +75,30 @@ def _blas_threads() -> list[int]:
 
 def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = write(tmp_path, "ab")
-    monkeypatch.setattr(workers, "use_one_thread", _die)
+    # A built-in function, so that the processes end before they have imported anything.
+    monkeypatch.setattr(workers, "use_one_thread", partial(os._exit, 1))
     with pytest.raises(DatasetError, match="fewer workers"):
         list(preprocess_all(jobs, PARAMETERS, workers=2))
-
-
-def _die() -> None:
-    os._exit(1)
 
 
 def test_the_source_digest_tells_when_files_change(tmp_path: Path) -> None:
     [before] = write(tmp_path, "a")
     assert source_digest(before) == source_digest(Series(before.headers[::-1]))
-    next((tmp_path / "a").iterdir()).unlink()
-    assert source_digest(series_of(tmp_path)[0]) != source_digest(before)
+    whole = source_digest(before)
+    file = next((tmp_path / "a").iterdir())
+    content, stat = file.read_bytes(), file.stat()
+    # Other pixels under the same identifiers, of the same size, written later.
+    file.write_bytes(content[:-1] + b"\x01")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    rewritten = source_digest(series_of(tmp_path)[0])
+    # Of another size, and as old as before.
+    file.write_bytes(content + b"\x00\x00")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    grown = source_digest(series_of(tmp_path)[0])
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert source_digest(series_of(tmp_path)[0]) == whole
+    file.unlink()
+    gone = source_digest(before)
+    fewer = source_digest(series_of(tmp_path)[0])
+    assert len({whole, rewritten, grown, gone, fewer}) == 5

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from scored_dataset import grey_value_detector, small, write_dataset
 from slicewise.data.store import Dataset
-from slicewise.errors import DatasetError
+from slicewise.errors import UsageError
 from slicewise.evaluation.scoring import predict_dataset, select_records
 from slicewise.task import Label, Task
 
@@ -48,9 +48,9 @@ def test_all_patients_on_request(dataset: Dataset) -> None:
 
 def test_patients_of_the_training_are_refused(dataset: Dataset) -> None:
     detector = grey_value_detector(dataset.task, seen=("P0", "P4", "somebody"))
-    with pytest.raises(DatasetError, match=r"trained on 1 of the 2 patients.*--allow-seen-patients"):
+    with pytest.raises(UsageError, match=r"trained on 1 of the 2 patients.*--allow-seen-patients"):
         predict_dataset(detector, dataset)
-    with pytest.raises(DatasetError, match=r"trained on 2 of the 5 patients"):
+    with pytest.raises(UsageError, match=r"trained on 2 of the 5 patients"):
         predict_dataset(detector, dataset, "all")
     table = predict_dataset(detector, dataset, allow_seen_patients=True)
     assert table.warnings == ("1 of 2 patients were seen in training: the numbers are too good",)
@@ -62,7 +62,7 @@ def test_a_model_of_another_task_is_refused(dataset: Dataset) -> None:
         labels=(msgspec.structs.replace(dataset.task.labels[0], name="cyst"), dataset.task.labels[1]),
     )
     assert isinstance(other.labels[0], Label)
-    with pytest.raises(DatasetError, match="labels edema, lesion, the model 'grey' has cyst, lesion"):
+    with pytest.raises(UsageError, match="labels edema, lesion, the model 'grey' has cyst, lesion"):
         select_records(grey_value_detector(other), dataset, "test")
 
 
@@ -70,11 +70,11 @@ def test_a_model_of_another_preprocessing_is_refused(dataset: Dataset) -> None:
     other = msgspec.structs.replace(
         dataset.task, preprocessing=msgspec.structs.replace(dataset.task.preprocessing, pixel_mm=2.0)
     )
-    with pytest.raises(DatasetError, match="other preprocessing"):
+    with pytest.raises(UsageError, match="other preprocessing"):
         select_records(grey_value_detector(other), dataset, "test")
 
 
 def test_a_dataset_without_test_patients_is_refused(tmp_path: Path, task: Task) -> None:
     dataset = write_dataset(tmp_path / "dataset", small(task), patients=2, test=0)
-    with pytest.raises(DatasetError, match=r"--holdout.*--split all"):
+    with pytest.raises(UsageError, match=r"--holdout.*--split all"):
         select_records(grey_value_detector(dataset.task), dataset, "test")

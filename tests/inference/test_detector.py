@@ -9,7 +9,7 @@ import pytest
 
 from dicom_files import head_values, write_series
 from slicewise import Detector
-from slicewise.errors import PackageError, UsageError
+from slicewise.errors import ModelNotFoundError, UsageError
 from slicewise.package import DEFAULT_MODEL, probabilities_from_logits
 from slicewise.results import Rejection
 from slicewise.volume import SliceReference, Volume
@@ -23,7 +23,7 @@ def detector() -> Detector:
 def make_volume(slices: int = 9) -> Volume:
     return Volume(
         values=head_values(slices),
-        positions_mm=5.0 * np.arange(slices),
+        positions_mm=np.arange(slices, dtype=np.float64) * 5.0,
         pixel_spacing_mm=(3.5, 3.5),
         tilt_degrees=0.0,
         duplicate_rank=np.zeros(slices, dtype=np.int64),
@@ -50,7 +50,7 @@ def test_thin_slices_share_the_probabilities_of_their_slab(detector: Detector) -
     thick = make_volume(9)
     thin = Volume(
         values=np.repeat(thick.values, 5, axis=0),
-        positions_mm=1.0 * np.arange(45),
+        positions_mm=np.arange(45, dtype=np.float64),
         pixel_spacing_mm=thick.pixel_spacing_mm,
         tilt_degrees=0.0,
         duplicate_rank=np.zeros(45, dtype=np.int64),
@@ -111,5 +111,5 @@ def test_what_is_not_there_is_said(detector: Detector, tmp_path: Path) -> None:
         list(detector.predict(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="no runtime 'tensorrt'"):
         Detector.load(DEFAULT_MODEL, "tensorrt")
-    with pytest.raises(PackageError, match="no model 'best'"):
+    with pytest.raises(ModelNotFoundError, match="no model 'best'"):
         Detector.load("best")

@@ -22,6 +22,20 @@ def test_any_timm_encoder_gives_descriptors_and_logits(name: str) -> None:
     assert summaries.shape == (2, network.summary_size)
 
 
+@torch.no_grad()
+def test_pooling_by_the_maximum_finds_a_small_spot() -> None:
+    features = []
+    for pooling in ("avg", "max"):
+        torch.manual_seed(0)
+        config = EncoderConfig(name="resnet10t", pooling=pooling)
+        network = build_encoder(config, channels=3, size=64, labels=6).eval()
+        network.encoder.layer4 = torch.nn.Identity()  # what is pooled is what layer 3 saw
+        spot = torch.zeros(1, 3, 64, 64)
+        spot[..., 30:34, 30:34] = 1.0
+        features.append((network.encoder(spot) - network.encoder(torch.zeros_like(spot))).abs().mean())
+    assert features[1] > 2 * features[0]
+
+
 def test_an_unknown_encoder_names_similar_ones() -> None:
     with pytest.raises(ConfigError, match=r"'resnet19'.*resnet18"):
         build_encoder(EncoderConfig(name="resnet19"), channels=3, size=64, labels=6)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import csv
 import filecmp
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
-from slicewise.errors import MissingExtraError, UsageError
+from slicewise.errors import MissingExtraError, SlicewiseError, UsageError
+from slicewise.phantom import writer
 from slicewise.phantom.masks import MASK_BITS
 from slicewise.phantom.study import PhantomParameters, PhantomStudy, generate_study
 from slicewise.phantom.writer import write_phantom
@@ -211,6 +213,14 @@ def test_workers_change_nothing(clinical: Path, tmp_path: Path) -> None:
     assert files == {path for path in _files(clinical) if path.suffix not in (".png", ".gz")}
     different = [path for path in files if not filecmp.cmp(tmp_path / "again" / path, clinical / path, shallow=False)]
     assert different == [Path("phantom.json")]  # which says that there are no masks
+
+
+def test_a_worker_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A built-in function, so that the processes end before they have imported anything.
+    monkeypatch.setattr(writer, "use_one_thread", partial(os._exit, 1))
+    with pytest.raises(SlicewiseError, match=r"fewer workers: the studies that are done are kept"):
+        write_phantom(tmp_path / "x", 2, parameters=SMALL, workers=2)
+    assert not (tmp_path / "x" / "labels.csv").exists()
 
 
 def test_an_interrupted_call_is_resumed_and_more_studies_can_be_added(tmp_path: Path) -> None:

@@ -97,9 +97,7 @@ def test_settings_of_pace_may_change_on_the_way(dataset: Dataset, tmp_path: Path
 def test_patients_of_the_first_model_train_the_encoder_alone(dataset: Dataset, tmp_path: Path) -> None:
     first = split_training_patients(dataset, config())
     init = run(dataset, tmp_path / "run")
-    with pytest.raises(
-        DatasetError, match=r"0 training patients \(beside 16 that .* --init has seen"
-    ):
+    with pytest.raises(DatasetError, match=r"0 training patients \(beside 16 that .* --init has seen"):
         split_training_patients(dataset, config("seed=3"), init)
     task, images, labels = write_tiny(tmp_path / "more", patients=12, seed=1)
     shutil.copytree(dataset.path.parent / "images", images, dirs_exist_ok=True)

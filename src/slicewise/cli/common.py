@@ -11,6 +11,9 @@ from slicewise.progress import Progress, no_progress
 
 Item = TypeVar("Item")
 
+DEFAULT_TASK = "ich"
+"""Task of the commands where none is named; here and not in `slicewise.task`, whose imports `--help` does without."""
+
 
 class PrintVersion(argparse.Action):
     """Prints the version when it is asked for: looking it up takes longer than the rest of `--help`."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.cli.common import DEFAULT_TASK, add_common_options, terminal_progress
 from slicewise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from slicewise.inference.detector import Detector
     from slicewise.progress import Progress
     from slicewise.task import Task
-
-DEFAULT_TASK = "ich"
 
 EPILOG = """\
 example:

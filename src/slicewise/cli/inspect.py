@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.cli.common import DEFAULT_TASK, add_common_options, terminal_progress
 from slicewise.text import aligned
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="DICOM file or folder of any depth")
-    parser.add_argument("--task", default="ich", metavar="NAME|FILE", help="task to read for (default: %(default)s)")
+    parser.add_argument(
+        "--task", default=DEFAULT_TASK, metavar="NAME|FILE", help="task to read for (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     add_common_options(parser)
     parser.set_defaults(run=run)

@@ -58,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _content(package: ModelPackage) -> dict[str, object]:
     import msgspec
 
-    content: dict[str, object] = msgspec.to_builtins(package.manifest)
+    content = msgspec.to_builtins(package.manifest)
+    # Hashes of patient IDs are for `evaluate` and `train` alone, not for lists and logs.
+    del content["provenance"]["seen_patients"]
     return {"digest": package.digest, "bytes": _size(package), **content}
 
 
@@ -74,7 +76,8 @@ def _card(package: ModelPackage) -> Iterator[str]:
     yield f"  labels          {', '.join(task.label_names)}"
     windows = ", ".join(f"{item.name} {item.center:g}/{item.width:g}" for item in task.channels)
     yield f"  input           windows {windows}"
-    yield f"  stage 1         {manifest.encoder}, descriptors of {manifest.descriptor_size}"
+    pooling = f", {manifest.encoder.pooling} pooling" if manifest.encoder.pooling else ""
+    yield f"  stage 1         {manifest.encoder.name}{pooling}, descriptors of {manifest.descriptor_size}"
     yield f"  stage 2         {manifest.fusion.name}"
     yield f"  size            {_size(package) / 1e6:.1f} MB, weights in {manifest.weights}"
     yield f"  trained on      {provenance.trained_on}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from slicewise.errors import UsageError
 from slicewise.text import aligned
 
 if TYPE_CHECKING:
+    from slicewise.progress import Progress
     from slicewise.results import Rejection, Results
     from slicewise.task import Task
 
@@ -59,29 +62,17 @@ def run(arguments: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"{missing[0]}: there is no such file or folder")
 
-    from slicewise import __version__
-    from slicewise.inference.detector import Detector
-    from slicewise.package import DEFAULT_MODEL
-    from slicewise.results import DISCLAIMER, Results
-
-    detector = Detector.load(arguments.model or DEFAULT_MODEL, arguments.runtime)
-    rejected: list[Rejection] = []
-    studies = tuple(
-        detector.predict(
-            arguments.inputs,
-            series=arguments.series,
-            on_rejected=rejected.append,
-            progress=terminal_progress(quiet=arguments.quiet),
-        )
-    )
-    results = Results(detector.summary, studies, tuple(rejected), __version__)
-    _write(arguments.output, results, detector.task, formats)
+    progress = terminal_progress(quiet=arguments.quiet)
+    # Before the model is loaded: a blocked output is told at once, not after everything was scored.
+    with _output_folder(arguments.output):
+        results, task = _predict(arguments, progress)
+        _write(arguments.output, results, task, formats, progress)
     print(_table(results))
     print(f"{_summary(results)} Results: {arguments.output}")
-    print(DISCLAIMER)
-    if not studies:
+    print(results.disclaimer)
+    if not results.studies:
         return NOTHING_SCORED
-    return SOME_UNREADABLE if any(item.kind == "unreadable" for item in rejected) else ALL_SCORED
+    return SOME_UNREADABLE if any(item.kind == "unreadable" for item in results.rejected) else ALL_SCORED
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -92,12 +83,47 @@ def _formats(text: str) -> tuple[str, ...]:
     return formats
 
 
-def _write(output: Path, results: Results, task: Task, formats: Iterable[str]) -> None:
+@contextlib.contextmanager
+def _output_folder(path: Path) -> Iterator[None]:
+    """Makes the folder and tries to write in it; if the block fails, removes what was made, as far as it is empty."""
+    made: list[Path] = []
+    try:
+        try:
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"--output {path}: cannot be written: {error.strerror}. Choose a folder that can be made and written in"
+            ) from error
+        yield
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _predict(arguments: argparse.Namespace, progress: Progress) -> tuple[Results, Task]:
+    from slicewise import __version__
+    from slicewise.inference.detector import Detector
+    from slicewise.package import DEFAULT_MODEL
+    from slicewise.results import Results
+
+    detector = Detector.load(arguments.model or DEFAULT_MODEL, arguments.runtime)
+    rejected: list[Rejection] = []
+    studies = tuple(
+        detector.predict(arguments.inputs, series=arguments.series, on_rejected=rejected.append, progress=progress)
+    )
+    return Results(detector.summary, studies, tuple(rejected), __version__), detector.task
+
+
+def _write(output: Path, results: Results, task: Task, formats: Iterable[str], progress: Progress) -> None:
     from slicewise import results as writers
     from slicewise.files import write_bytes_atomically
 
     labels = results.model.labels
-    output.mkdir(parents=True, exist_ok=True)
     if "csv" in formats:
         writers.write_slices_csv(output / "slices.csv", results.studies, labels)
         writers.write_series_csv(output / "series.csv", results.studies, labels)
@@ -108,7 +134,7 @@ def _write(output: Path, results: Results, task: Task, formats: Iterable[str]) -
     if "html" in formats:
         from slicewise.reporting.html import write_report
 
-        write_report(output / "report.html", results, task)
+        write_report(output / "report.html", results, task, progress)
 
 
 def _table(results: Results) -> str:

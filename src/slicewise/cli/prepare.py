@@ -7,14 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.cli.common import DEFAULT_TASK, add_common_options, terminal_progress
 from slicewise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from slicewise.data.prepare import PreparationSummary
 
 ALL_PREPARED, NOTHING_PREPARED, SOME_UNREADABLE = 0, 1, 3
-DEFAULT_TASK = "ich"
 
 EPILOG = """\
 example:
@@ -23,10 +22,11 @@ example:
 
 layouts of --labels:
   rsna    ID,Label as in the RSNA 2019 challenge
-  table   series, slice_index, LABEL... or sop_uid, LABEL..., optional patient_id; CSV or Parquet.
+  table   series, slice_index, LABEL... or sop_uid, LABEL..., optional patient_id and frame; CSV or Parquet.
           An empty cell is unknown, columns that the task does not name are metadata
 
-A second call goes on where the first one stopped, and joins the labels anew.
+A second call goes on where the first one stopped, and joins the labels anew. It needs the same --holdout and
+--seed: patients stay in train or test, only new ones are dealt.
 exit code: 0 all was prepared that should be, 3 some input was unreadable (the rest was prepared),
 1 nothing could be prepared, 2 the call is wrong
 """

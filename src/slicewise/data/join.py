@@ -31,8 +31,9 @@ class LabelJoin:
 
     def names(self, series: Series) -> bool:
         """Tells whether the table names a slice of the series."""
-        by_sop = self._table.rows_by_sop
-        return series.series_uid in self._last_index or any(header.sop_uid in by_sop for header in series.headers)
+        by_frame = self._table.rows_by_frame
+        named = any((header.sop_uid, header.frame) in by_frame for header in series.headers)
+        return named or series.series_uid in self._last_index
 
     def apply(self, record: SeriesRecord, image_patient_id: str) -> SeriesRecord:
         """Returns the record with labels and patient.

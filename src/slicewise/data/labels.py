@@ -1,4 +1,4 @@
-"""Labels of slices in {0, 1, unknown}, found by SOP Instance UID or by series and slice index.
+"""Labels of slices in {0, 1, unknown}, found by SOP Instance UID and frame, or by series and slice index.
 
 Each reader of a label file (`rsna.py`, `table.py`) brings its content into one frame and calls `LabelTable.from_frame`,
 which merges duplicates and applies the task's rule for the label that sums up the others.
@@ -24,7 +24,7 @@ UNKNOWN = -1
 
 Labels = npt.NDArray[np.int8]
 
-_KEYS = ("sop_uid", "series_uid", "slice_index")
+_KEYS = ("sop_uid", "frame", "series_uid", "slice_index")
 
 
 class LabelCounts(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class LabelTable:
     Attributes:
         labels: Label names, in the order of the task.
         values: 0, 1 or -1 for unknown, shape (rows, labels).
-        rows_by_sop: Row of a slice by SOP Instance UID.
+        rows_by_frame: Row of a slice by SOP Instance UID and frame, which is 1 for single-frame images.
         rows_by_position: Row of a slice by series and slice index (in axial order, from 0 at the feet), for the slices
             that the label file does not name by SOP Instance UID.
         patients: Patient of every row, None where the file does not say it; None for a file without patients.
@@ -51,7 +51,7 @@ class LabelTable:
 
     labels: tuple[str, ...]
     values: Labels
-    rows_by_sop: Mapping[str, int]
+    rows_by_frame: Mapping[tuple[str, int], int]
     rows_by_position: Mapping[tuple[str, int], int]
     patients: tuple[str | None, ...] | None = None
     warnings: tuple[ScanWarning, ...] = ()
@@ -62,8 +62,9 @@ class LabelTable:
 
         Args:
             frame: One or several rows a slice. Columns `sop_uid`, or `series_uid` and `slice_index`, or all three where
-                either the first or the other two are null; optional `patient_id`; one integer column a label with 0, 1
-                and null for unknown. The label that sums up the others may be missing.
+                either the first or the other two are null; optional `frame`, which is 1 where it is null; optional
+                `patient_id`; one integer column a label with 0, 1 and null for unknown. The label that sums up the
+                others may be missing.
             task: Names and order of the labels.
             warnings: What the reader found odd.
 
@@ -75,11 +76,12 @@ class LabelTable:
         names = _row_names(merged)
         found = [*warnings, *conflicts, *_apply_any_rule(values, task.any_index, task.label_names, names)]
         sop_uids = merged["sop_uid"].to_list()
+        frames = zip(sop_uids, merged["frame"].to_list(), strict=True)
         positions = zip(merged["series_uid"].to_list(), merged["slice_index"].to_list(), strict=True)
         return cls(
             labels=task.label_names,
             values=values,
-            rows_by_sop={sop_uid: row for row, sop_uid in enumerate(sop_uids) if sop_uid is not None},
+            rows_by_frame={key: row for row, key in enumerate(frames) if sop_uids[row] is not None},
             rows_by_position={key: row for row, key in enumerate(positions) if sop_uids[row] is None},
             patients=tuple(merged["patient_id"].to_list()) if "patient_id" in frame.columns else None,
             warnings=tuple(found),
@@ -88,21 +90,15 @@ class LabelTable:
     def rows_of(self, series_uid: str, slices: Sequence[SliceReference]) -> npt.NDArray[np.int64]:
         """Returns the row of every slice of a series, -1 where the table has none, shape (slices,).
 
-        A SOP Instance UID names a whole instance: further frames of a multi-frame image are found by position only.
-
         Args:
             series_uid: Series Instance UID.
             slices: All slices of the series, in axial order.
         """
         rows = np.full(len(slices), -1, dtype=np.int64)
         for index, item in enumerate(slices):
-            row = self.rows_by_sop.get(item.sop_uid, -1) if item.frame == 1 else -1
+            row = self.rows_by_frame.get((item.sop_uid, item.frame), -1)
             rows[index] = row if row >= 0 else self.rows_by_position.get((series_uid, index), -1)
         return rows
-
-    def lookup(self, series_uid: str, slices: Sequence[SliceReference]) -> Labels:
-        """Returns the labels of all slices of a series in axial order, -1 where unknown, shape (slices, labels)."""
-        return self.values_of(self.rows_of(series_uid, slices))
 
     def values_of(self, rows: npt.NDArray[np.int64]) -> Labels:
         """Returns the labels of rows, -1 where unknown and for row -1, shape (rows, labels)."""
@@ -126,11 +122,6 @@ class LabelTable:
                 f"{', '.join(found[:3])}. A series belongs to one patient: correct the label file"
             )
         return found[0] if found else None
-
-    @property
-    def counts(self) -> dict[str, LabelCounts]:
-        """How often each value of every label occurs."""
-        return count_labels(self.values, self.labels)
 
 
 def count_labels(values: Labels, labels: Sequence[str]) -> dict[str, LabelCounts]:
@@ -184,11 +175,11 @@ def refuse_rows(frame: pl.DataFrame, wrong: pl.Expr, path: Path, column: str, ex
 
 def _merge(frame: pl.DataFrame, labels: Sequence[str]) -> tuple[pl.DataFrame, list[ScanWarning]]:
     """Merges the rows of one slice; labels on which they disagree become unknown."""
-    missing = {"sop_uid": pl.String, "series_uid": pl.String, "slice_index": pl.Int64, "patient_id": pl.String}
-    missing |= dict.fromkeys(labels, pl.Int8)
+    missing: dict[str, type[pl.DataType]] = dict.fromkeys(("sop_uid", "series_uid", "patient_id"), pl.String)
+    missing |= dict.fromkeys(("frame", "slice_index"), pl.Int64) | dict.fromkeys(labels, pl.Int8)
     frame = frame.with_columns(
         pl.lit(None, dtype=kind).alias(name) for name, kind in missing.items() if name not in frame.columns
-    )
+    ).with_columns(pl.when(pl.col("sop_uid").is_not_null()).then(pl.col("frame").fill_null(1)).alias("frame"))
     merged = frame.group_by(_KEYS, maintain_order=True).agg(
         *(pl.col(name).min().alias(name) for name in labels),
         *(pl.col(name).max().alias(f"max {name}") for name in labels),
@@ -242,7 +233,8 @@ def _apply_any_rule(
 
 def _row_names(frame: pl.DataFrame) -> list[str]:
     position = pl.concat_str(pl.col("series_uid"), pl.lit(" slice "), pl.col("slice_index").cast(pl.String))
-    return frame.select(pl.coalesce("sop_uid", position)).to_series().to_list()
+    later = pl.when(pl.col("frame") > 1).then(pl.format("{} frame {}", "sop_uid", "frame"))
+    return frame.select(pl.coalesce(later, "sop_uid", position)).to_series().to_list()
 
 
 def _examples(names: Sequence[str]) -> str:

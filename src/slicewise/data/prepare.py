@@ -6,7 +6,6 @@ so that a dataset that was prepared without labels, or with older ones, gets new
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,12 +16,13 @@ import slicewise
 from slicewise.data import store, writing
 from slicewise.data.join import LabelJoin
 from slicewise.data.labels import LabelCounts, LabelTable, count_labels
+from slicewise.data.resume import check_output, follow_renamed, kept_series, remove_remains
 from slicewise.data.rsna import read_rsna
-from slicewise.data.split import split_patients
-from slicewise.data.store import DatasetManifest, SeriesRecord, folder_name
+from slicewise.data.split import SPLIT_NAMES, extend_split
+from slicewise.data.store import DatasetManifest, SeriesRecord
 from slicewise.data.table import read_table
-from slicewise.data.workers import preprocess_all, source_digest
-from slicewise.errors import DatasetError, InputError, UsageError
+from slicewise.data.workers import preprocess_all
+from slicewise.errors import InputError, UsageError
 from slicewise.imaging.discover import SliceHeader, discover
 from slicewise.imaging.series import Series, choose_series, group_studies, rejection_of, rejection_of_error
 from slicewise.progress import Progress, no_progress
@@ -76,7 +76,8 @@ def prepare(
 ) -> PreparationSummary:
     """Prepares a dataset, or goes on with one: series that are there whole are kept.
 
-    Of a study with labels the labelled series are read, of any other the one that prediction would read.
+    Of a study with labels the labelled series are read, of any other the one that prediction would read. Patients
+    that an earlier call dealt to "train" or "test" stay there.
 
     Args:
         output: Folder of the dataset.
@@ -92,7 +93,7 @@ def prepare(
     Raises:
         UsageError: If an input does not exist or a value does not fit.
         LabelTableError: If the label file cannot be used.
-        DatasetError: If the folder holds something else, as a dataset of another task.
+        DatasetError: If the folder holds something else, as a dataset of another task or with another split.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"layout '{layout}' is not known. Expected one of: {', '.join(LAYOUTS)}")
@@ -102,23 +103,34 @@ def prepare(
     join = LabelJoin(no_labels if labels is None else LAYOUTS[layout](labels, task))
     rejected: list[Rejection] = []
     chosen = _choose(images, task, join, rejected, progress)
-    manifest = _begin(output, layout, task, chosen)
+    manifest = DatasetManifest(
+        layout, task, task.preprocessing.digest(), slicewise.__version__, holdout=holdout, seed=seed
+    )
+    known = check_output(output, manifest, chosen)
+    kept, missing = kept_series(output, chosen, task.preprocessing.size)
+    records = [join.apply(record, series.patient_id) for series, record in kept]
+    relabelled = [(before, after) for (_, before), after in zip(kept, records, strict=True) if before != after]
+    known = follow_renamed(output, known, relabelled)
+    # From here on the folder changes; a call that is refused leaves a whole dataset whole.
+    writing.write_manifest(output, manifest)
+    remove_remains(output, missing)
 
-    kept, missing = _kept_series(output, chosen, task.preprocessing.size)
-    records = [_relabel(output, record, join.apply(record, series.patient_id)) for series, record in kept]
     outcomes = preprocess_all(missing, task.preprocessing, workers)
     done = progress(outcomes, description="preparing", total=len(chosen), unit="series", initial=len(kept))
     for series, outcome in done:
         if isinstance(outcome, Rejection):
             rejected.append(outcome)
         else:
-            records.append(join.apply(outcome.record, series.patient_id))
-            writing.write_series(output, records[-1], outcome.values)
+            labelled = join.apply(outcome.record, series.patient_id)
+            records.append(writing.write_series(output, labelled, outcome.values))
+    # Not before: until splits.csv is written, the patients of earlier calls are found by their former names.
+    for _, record in relabelled:
+        writing.write_record(output, record)
 
     rejected += [item for record in records for item in record.rejected]
-    splits = _split(records, holdout, seed)
+    splits = _split(records, holdout, seed, known)
     warnings = join.warnings(labelled=labels is not None)
-    writing.write_tables(output, store.sort_records(records), task.label_names, splits)
+    writing.write_tables(output, store.sort_records(records), task.label_names, known | splits)
     write_rejected_csv(output / store.REJECTED, rejected)
     writing.write_manifest(output, msgspec.structs.replace(manifest, complete=True, label_warnings=warnings))
     values = [record.label_array for record in records]
@@ -127,7 +139,7 @@ def prepare(
         kept=len(kept),
         slices=sum(len(record.slices) for record in records),
         counts=count_labels(np.concatenate([no_labels.values, *values]), task.label_names),
-        patients={split: list(splits.values()).count(split) for split in store.SPLIT_NAMES},
+        patients={split: list(splits.values()).count(split) for split in SPLIT_NAMES},
         unlabelled_slices=join.unlabelled_slices,
         unused_labels=join.unused_labels,
         rejected=tuple(rejected),
@@ -160,69 +172,10 @@ def _choose(
     return list(chosen.values())
 
 
-def _begin(output: Path, layout: str, task: Task, chosen: Iterable[Series]) -> DatasetManifest:
-    """Makes the folder, or checks that what it holds is an earlier state of the same dataset."""
-    manifest = DatasetManifest(layout, task, task.preprocessing.digest(), slicewise.__version__)
-    if (output / store.MANIFEST).is_file():
-        if store.read_manifest(output).task != task:
-            raise DatasetError(f"{output}: was prepared for another task, or another state of it. Use a new folder")
-    elif output.exists() and (not output.is_dir() or _visible(output)):
-        raise DatasetError(f"{output}: exists and is not a prepared dataset. Use a new folder")
-    expected = {folder_name(series.series_uid) for series in chosen}
-    for folder in sorted((output / store.SERIES).glob("*")):
-        if folder.name.startswith("."):  # what a killed call left behind
-            shutil.rmtree(folder)
-        elif folder.name not in expected:
-            raise DatasetError(
-                f"{output}: holds series {store.read_record(folder).series_uid}, which is not among the series that "
-                "would be read now. Name all images of the dataset, or use a new folder"
-            )
-    writing.write_manifest(output, manifest)
-    return manifest
-
-
-def _visible(folder: Path) -> list[Path]:
-    return [item for item in folder.iterdir() if not item.name.startswith(".")]
-
-
-def _kept_series(
-    output: Path, chosen: Iterable[Series], size: int
-) -> tuple[list[tuple[Series, SeriesRecord]], list[Series]]:
-    """Returns the series that are there whole with their records, and the others, of which it removes any remains."""
-    kept, missing = [], []
-    for series in chosen:
-        folder = output / store.SERIES / folder_name(series.series_uid)
-        record = _usable_record(folder, series, size) if folder.exists() else None
-        if record is not None:
-            kept.append((series, record))
-            continue
-        if folder.exists():
-            shutil.rmtree(folder)
-        missing.append(series)
-    return kept, missing
-
-
-def _usable_record(folder: Path, series: Series, size: int) -> SeriesRecord | None:
-    try:
-        record = store.read_record(folder)
-        store.open_values(folder, record, size)
-    except DatasetError:
-        return None
-    # Files that could not be read may have been repaired since.
-    to_retry = any(item.kind == "unreadable" for item in record.rejected)
-    return record if record.source_digest == source_digest(series) and not to_retry else None
-
-
-def _relabel(output: Path, record: SeriesRecord, labelled: SeriesRecord) -> SeriesRecord:
-    if labelled != record:
-        writing.write_record(output, labelled)
-    return labelled
-
-
-def _split(records: Iterable[SeriesRecord], holdout: float, seed: int) -> dict[str, str]:
-    """Splits the patients, with like shares of patients with a positive slice."""
+def _split(records: Iterable[SeriesRecord], holdout: float, seed: int, known: Mapping[str, str]) -> dict[str, str]:
+    """Splits the patients that have no part yet, with like shares of patients with a positive slice."""
     positive: dict[str, int] = {}
     for record in records:
         is_positive = int((record.label_array == 1).any())
         positive[record.patient_id] = max(is_positive, positive.get(record.patient_id, 0))
-    return split_patients(list(positive), {"train": 1.0 - holdout, "test": holdout}, seed, positive)
+    return extend_split(known, list(positive), {"train": 1.0 - holdout, "test": holdout}, seed, positive)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from slicewise.errors import DatasetError
 
+SPLIT_NAMES = ("train", "test")
 _ALL = 0
 
 
@@ -55,23 +59,56 @@ def split_patients(
     return dict(sorted(assigned.items()))
 
 
-def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
-    """Checks that no patient is in two parts.
+def extend_split(
+    known: Mapping[str, str],
+    patients: Sequence[str],
+    shares: Mapping[str, float],
+    seed: int,
+    strata: Mapping[str, int],
+) -> dict[str, str]:
+    """Assigns patients to parts as `split_patients`, but patients that have a part keep it.
+
+    The others are dealt so that each part comes as close to its share of all patients as they can bring it.
 
     Args:
-        parts: Patients of every part.
+        known: Part of every patient that has one.
+        patients: All patients.
+        shares: Share of every part, which add up to 1.
+        seed: Seeds the assignment.
+        strata: Stratum of every patient.
+
+    Returns:
+        The part of every patient of `patients`.
+    """
+    kept = {patient: known[patient] for patient in patients if patient in known}
+    new = sorted(set(patients) - set(kept))
+    if not kept or not new:
+        return {**kept, **split_patients(new, shares, seed, strata)}
+    counts = Counter(kept.values())
+    wanted = {part: max(share * (len(kept) + len(new)) - counts[part], 0.0) for part, share in shares.items()}
+    total = sum(wanted.values())
+    dealt = split_patients(new, {part: count / total for part, count in wanted.items()}, seed, strata)
+    return dict(sorted({**kept, **dealt}.items()))
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """Reads `splits.csv` of a prepared dataset: "train" or "test" for every patient.
 
     Raises:
-        DatasetError: If one is; the message names it.
+        DatasetError: If it is missing or damaged, or if a patient stands twice.
     """
-    seen: dict[str, str] = {}
-    for part, patients in parts.items():
-        for patient in sorted(set(patients)):
-            if patient in seen:
-                raise DatasetError(
-                    f"patient {patient} is in the parts '{seen[patient]}' and '{part}': split by patient"
-                )
-            seen[patient] = part
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [(row["patient_id"], row["split"]) for row in csv.DictReader(stream)]
+    except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read, expected columns patient_id, split: {error}") from error
+    for patient, split in rows:
+        if split not in SPLIT_NAMES:
+            raise DatasetError(f"{path}: patient {patient} has split '{split}'. Expected {' or '.join(SPLIT_NAMES)}")
+    twice = [patient for patient, count in Counter(patient for patient, _ in rows).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{path}: patient {twice[0]} stands twice. Expected one row for every patient")
+    return dict(rows)
 
 
 def _round(sizes: Sequence[int], shares: Sequence[float]) -> npt.NDArray[np.int64]:

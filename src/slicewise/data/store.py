@@ -12,8 +12,8 @@ Nothing is pickled. A series folder is written whole or not at all; `dataset.jso
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slicewise.data.labels import UNKNOWN, Labels
-from slicewise.errors import DatasetError
+from slicewise.data.split import read_splits
+from slicewise.errors import DatasetError, UsageError
 from slicewise.imaging.preprocess import ModelInput
 from slicewise.results import Rejection
 from slicewise.task import Task
@@ -32,7 +33,6 @@ from slicewise.volume import ScanWarning, SliceReference
 FORMAT_VERSION = 1
 MANIFEST, SLICES, SPLITS, REJECTED = "dataset.json", "slices.csv", "splits.csv", "rejected.csv"
 SERIES, VALUES, RECORD = "series", "values.npy", "series.json"
-SPLIT_NAMES = ("train", "test")
 
 
 class DatasetManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +45,8 @@ class DatasetManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         software_version: Version of slicewise that prepared it.
         complete: False until the preparation has ended.
         label_warnings: What was odd about the labels.
+        holdout: Share of the patients whose split is "test".
+        seed: Seeds the split.
         format_version: Version of the dataset format.
     """
 
@@ -54,6 +56,8 @@ class DatasetManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     software_version: str
     complete: bool = False
     label_warnings: tuple[ScanWarning, ...] = ()
+    holdout: float = 0.0
+    seed: int = 0
     format_version: int = FORMAT_VERSION
 
 
@@ -64,7 +68,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         patient_id: Patient ID of the label file, else of the images, else the series.
         study_uid: Study Instance UID.
         series_uid: Series Instance UID.
-        source_digest: Digest of the images that the series was read from.
+        source_digest: Digest of the files that the series was read from, without their content.
         slices: Origin of every original slice.
         positions_mm: Position of every original slice.
         labels: 0, 1 or -1 for unknown, shape (S, L).
@@ -78,6 +82,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         volume_warnings: `Volume.warnings`.
         input_warnings: `ModelInput.warnings`.
         rejected: Files of the series that could not be read.
+        values_digest: `digest_of_values` of the stored values; the writer of the series fills it in.
     """
 
     patient_id: str
@@ -97,6 +102,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     volume_warnings: tuple[ScanWarning, ...] = ()
     input_warnings: tuple[ScanWarning, ...] = ()
     rejected: tuple[Rejection, ...] = ()
+    values_digest: str = ""
 
     @property
     def label_array(self) -> Labels:
@@ -125,18 +131,20 @@ class Dataset:
         """Opens a dataset.
 
         Raises:
-            DatasetError: If it is missing, incomplete, damaged, or made by another version of the preprocessing.
+            UsageError: If there is none.
+            DatasetError: If it is incomplete, damaged, or made by another version of the preprocessing.
         """
         manifest = read_manifest(path)
         if not manifest.complete:
             raise DatasetError(f"{path}: its preparation has not ended. Run the same slicewise prepare again")
         folders = sorted(folder for folder in (path / SERIES).glob("*") if not folder.name.startswith("."))
         records = sort_records(read_record(folder) for folder in folders)
-        splits = _read_splits(path / SPLITS)
-        missing = sorted({record.patient_id for record in records} - set(splits))
+        splits = read_splits(path / SPLITS)
+        patients = sorted({record.patient_id for record in records})
+        missing = [patient for patient in patients if patient not in splits]
         if missing:
             raise DatasetError(f"{path / SPLITS}: patient {missing[0]} has no row. Expected one for every patient")
-        return cls(path, manifest, records, splits)
+        return cls(path, manifest, records, {patient: splits[patient] for patient in patients})
 
     @property
     def task(self) -> Task:
@@ -173,13 +181,13 @@ class Dataset:
         return rows
 
     def digest(self) -> str:
-        """Returns the SHA-256 over ids and labels, in hexadecimal."""
+        """Returns the SHA-256 over network inputs, ids, labels and splits, in hexadecimal."""
         digest = hashlib.sha256(f"{self.manifest.preprocessing_digest} {self.task.label_names}".encode())
         for record in self.records:
             slices = [(item.sop_uid, item.frame) for item in record.slices]
-            split = self.splits[record.patient_id]
-            content = (record.patient_id, split, record.study_uid, record.series_uid, slices, record.labels)
-            digest.update(msgspec.json.encode(content))
+            ids = (record.patient_id, self.splits[record.patient_id], record.study_uid, record.series_uid)
+            rows = (record.values_digest, record.row_positions_mm, record.duplicate_rank, record.slab_of_slice)
+            digest.update(msgspec.json.encode((ids, slices, record.labels, rows)))
         return digest.hexdigest()
 
 
@@ -192,6 +200,11 @@ def folder_name(series_uid: str) -> str:
     return hashlib.sha256(series_uid.encode()).hexdigest()[:20]
 
 
+def digest_of_values(values: npt.NDArray[np.int16]) -> str:
+    """Returns the SHA-256 of the values of a series in C order, little-endian, in hexadecimal."""
+    return hashlib.sha256(values.astype("<i2", copy=False).tobytes()).hexdigest()
+
+
 def sort_records(records: Iterable[SeriesRecord]) -> tuple[SeriesRecord, ...]:
     """Sorts series by patient, study and series."""
     return tuple(sorted(records, key=lambda record: (record.patient_id, record.study_uid, record.series_uid)))
@@ -201,9 +214,12 @@ def read_manifest(path: Path) -> DatasetManifest:
     """Reads and checks `dataset.json`.
 
     Raises:
-        DatasetError: If there is no dataset, or one of another format or another version of the preprocessing.
+        UsageError: If there is no dataset.
+        DatasetError: If it is damaged, or of another format or another version of the preprocessing.
     """
     file = path / MANIFEST
+    if not file.exists():
+        raise UsageError(f"{path}: not a prepared dataset: {MANIFEST} is missing. `slicewise prepare` makes one")
     try:
         content = file.read_bytes()
         version = msgspec.json.decode(content, type=dict).get("format_version")
@@ -213,7 +229,7 @@ def read_manifest(path: Path) -> DatasetManifest:
             )
         manifest = msgspec.json.decode(content, type=DatasetManifest)
     except OSError as error:
-        raise DatasetError(f"{path}: not a prepared dataset: {MANIFEST} cannot be read ({error.strerror})") from error
+        raise DatasetError(f"{file}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}: not valid: {error}. Prepare the dataset again") from error
     if manifest.preprocessing_digest != manifest.task.preprocessing.digest():
@@ -244,8 +260,9 @@ def open_values(folder: Path, record: SeriesRecord, size: int) -> npt.NDArray[np
     """
     path, shape = folder / VALUES, (len(record.row_positions_mm), size, size)
     try:
-        values: npt.NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values: npt.NDArray[np.int16] = np.lib.format.open_memmap(path, mode="r")
+    # NumPy parses the header as Python.
+    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
         raise DatasetError(f"{path}: cannot be read: {error}. Prepare the dataset again") from error
     if values.shape != shape or values.dtype != np.int16:
         raise DatasetError(
@@ -253,17 +270,3 @@ def open_values(folder: Path, record: SeriesRecord, size: int) -> npt.NDArray[np
             "Prepare the dataset again"
         )
     return values
-
-
-def _read_splits(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            splits = {row["patient_id"]: row["split"] for row in csv.DictReader(stream)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read, expected columns patient_id, split: {error}") from error
-    wrong = sorted(patient for patient, split in splits.items() if split not in SPLIT_NAMES)
-    if wrong:
-        raise DatasetError(
-            f"{path}: patient {wrong[0]} has split '{splits[wrong[0]]}'. Expected {' or '.join(SPLIT_NAMES)}"
-        )
-    return splits

@@ -1,7 +1,8 @@
 """A label file of any dataset: one row a slice, one column a label, as CSV or Parquet.
 
-Columns `series, slice_index` or `sop_uid` (which wins where all are there) name the slice; the columns that the task
-names are labels, an empty cell is unknown; `patient_id` is optional; all other columns are metadata.
+Columns `series, slice_index` or `sop_uid` (which wins where all are there) name the slice, `sop_uid` with `frame` (1
+where it is not given) that of a multi-frame image; the columns that the task names are labels, an empty cell is
+unknown; `patient_id` is optional; all other columns are metadata.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _check_columns(frame: pl.DataFrame, path: Path, task: Task) -> None:
             f"{', '.join(missing if keyed else ['sop_uid, or series and slice_index', *missing])}"
         )
     # The CSV reader renames the second column of a name; which of the two is meant cannot be known.
-    twice = [name for name in ("sop_uid", *task.label_names) if f"{name}_duplicated_0" in columns]
+    twice = [name for name in ("sop_uid", "frame", *task.label_names) if f"{name}_duplicated_0" in columns]
     if twice:
         raise LabelTableError(f"{path}: column {twice[0]} stands twice. Remove one of the two")
 
@@ -84,7 +85,7 @@ def _check_columns(frame: pl.DataFrame, path: Path, task: Task) -> None:
 def _keys(frame: pl.DataFrame, path: Path) -> list[pl.Expr]:
     expected = "the row names no slice: expected sop_uid, or series and slice_index"
     named = pl.col("sop_uid").is_not_null() if "sop_uid" in frame.columns else pl.lit(value=False)
-    sop = [pl.col("sop_uid")] if "sop_uid" in frame.columns else []
+    sop = [pl.col("sop_uid"), _frame_number(frame, path)] if "sop_uid" in frame.columns else []
     if not {"series", "slice_index"} <= set(frame.columns):
         refuse_rows(frame, ~named, path, "sop_uid", expected)
         return sop
@@ -99,6 +100,16 @@ def _keys(frame: pl.DataFrame, path: Path) -> list[pl.Expr]:
         pl.when(~named).then(pl.col("series")).alias("series_uid"),
         pl.when(~named).then(index).alias("slice_index"),
     ]
+
+
+def _frame_number(frame: pl.DataFrame, path: Path) -> pl.Expr:
+    """Frame of the rows that name their slice by SOP Instance UID."""
+    if "frame" not in frame.columns:
+        return pl.lit(1, dtype=pl.Int64).alias("frame")
+    number, named = pl.col("frame").cast(pl.Int64, strict=False), pl.col("sop_uid").is_not_null()
+    wrong = named & pl.col("frame").is_not_null() & (number.is_null() | (number < 1))
+    refuse_rows(frame, wrong, path, "frame", "expected a whole number from 1 on, or an empty cell for 1")
+    return pl.when(named).then(number.fill_null(1)).alias("frame")
 
 
 def _labels(frame: pl.DataFrame, name: str, path: Path) -> pl.Expr:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -33,9 +34,22 @@ class PreprocessedSeries:
 
 
 def source_digest(series: Series) -> str:
-    """Returns the SHA-256 over study and files of a series: tells whether it still has the same images."""
-    files = sorted((header.file, header.sop_uid, header.frame) for header in series.headers)
+    """Returns the SHA-256 over study and files of a series: tells whether it still has the same images.
+
+    Size and time of change stand for the content of a file, which would take long to read.
+    """
+    states = {path: _state(path) for path in {header.path for header in series.headers}}
+    files = sorted((header.file, header.sop_uid, header.frame, *states[header.path]) for header in series.headers)
     return hashlib.sha256(msgspec.json.encode((series.study_uid, files))).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Returns size and time of change (ns) of a file; (-1, -1) for one that has gone, which loading will report."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def preprocess_all(
@@ -77,6 +91,7 @@ def preprocess_all(
 
 
 def _preprocess_series(series: Series, parameters: PreprocessingParameters) -> PreprocessedSeries | Rejection:
+    digest = source_digest(series)  # before reading: a file that changes meanwhile is read again next time
     try:
         volume, rejected = load_volume(series)
     except InputError as error:
@@ -86,7 +101,7 @@ def _preprocess_series(series: Series, parameters: PreprocessingParameters) -> P
         patient_id="",
         study_uid=volume.study_uid,
         series_uid=volume.series_uid,
-        source_digest=source_digest(series),
+        source_digest=digest,
         slices=volume.slices,
         positions_mm=tuple(volume.positions_mm.tolist()),
         labels=(),

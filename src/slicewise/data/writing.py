@@ -20,6 +20,7 @@ from slicewise.data.store import (
     VALUES,
     DatasetManifest,
     SeriesRecord,
+    digest_of_values,
     folder_name,
 )
 from slicewise.files import write_atomically, write_bytes_atomically
@@ -31,18 +32,23 @@ def write_manifest(path: Path, manifest: DatasetManifest) -> None:
     write_bytes_atomically(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
 
-def write_series(path: Path, record: SeriesRecord, values: npt.NDArray[np.int16]) -> None:
+def write_series(path: Path, record: SeriesRecord, values: npt.NDArray[np.int16]) -> SeriesRecord:
     """Writes the folder of a series, whole or not at all.
 
     Args:
         path: The dataset.
-        record: What `series.json` says.
+        record: What `series.json` says, but for the digest of the values.
         values: `ModelInput.values`, shape (R, size, size).
+
+    Returns:
+        The record as it was written.
     """
+    record = msgspec.structs.replace(record, values_digest=digest_of_values(values))
     with write_atomically(path / SERIES / folder_name(record.series_uid)) as temporary:
         temporary.mkdir()
         np.save(temporary / VALUES, values, allow_pickle=False)
         (temporary / RECORD).write_bytes(msgspec.json.encode(record))
+    return record
 
 
 def write_record(path: Path, record: SeriesRecord) -> None:

@@ -148,8 +148,7 @@ def _matching_rows(frame: pl.DataFrame, table: LabelTable) -> npt.NDArray[np.int
     """Returns the row of the label table of every prediction, -1 where it has none."""
 
     def row_of(series_uid: str | None, sop_uid: str | None, number: int, slice_index: int | None) -> int:
-        # A SOP Instance UID names a whole instance: further frames are found by position only.
-        row = table.rows_by_sop.get(sop_uid, -1) if sop_uid is not None and number == 1 else -1
+        row = table.rows_by_frame.get((sop_uid, number), -1) if sop_uid is not None else -1
         if row < 0 and series_uid is not None and slice_index is not None:
             row = table.rows_by_position.get((series_uid, slice_index), -1)
         return row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from slicewise.errors import DatasetError
+from slicewise.errors import UsageError
 from slicewise.evaluation.predictions import PredictionTable
 from slicewise.progress import Progress, no_progress
 
@@ -38,7 +38,7 @@ def predict_dataset(
         progress: Reports on series.
 
     Raises:
-        DatasetError: As `select_records`.
+        UsageError: As `select_records`.
     """
     records = select_records(detector, dataset, split, allow_seen_patients=allow_seen_patients)
     probabilities = [
@@ -72,23 +72,23 @@ def select_records(
     """Returns the series that `predict_dataset` scores, after checking that the model may score them.
 
     Raises:
-        DatasetError: If the dataset has other labels or another preprocessing than the model, holds no patient of the
+        UsageError: If the dataset has other labels or another preprocessing than the model, holds no patient of the
             split, or holds patients that the model has seen.
     """
     manifest = detector.package.manifest
     if dataset.task.label_names != manifest.task.label_names:
-        raise DatasetError(
+        raise UsageError(
             f"The dataset has the labels {', '.join(dataset.task.label_names)}, the model '{manifest.name}' has "
             f"{', '.join(manifest.task.label_names)}. Evaluate the model on a dataset of its own task"
         )
     if dataset.task.preprocessing.digest() != manifest.preprocessing_digest:
-        raise DatasetError(
+        raise UsageError(
             f"The dataset was prepared with other preprocessing than the model '{manifest.name}' was trained on. "
             "Prepare it again with the task of the model"
         )
     records = [record for record in dataset.records if split == "all" or dataset.splits[record.patient_id] == split]
     if not records:
-        raise DatasetError(
+        raise UsageError(
             "The dataset holds no test patients. Prepare it with --holdout, or score every patient with --split all"
             if split == "test"
             else "The dataset holds no series"
@@ -96,9 +96,8 @@ def select_records(
     patients = {record.patient_id for record in records}
     seen = sum(detector.package.has_seen(patient) for patient in patients)
     if seen and not allow_seen_patients:
-        raise DatasetError(
+        raise UsageError(
             f"The model '{manifest.name}' was trained on {seen} of the {len(patients)} patients: its numbers "
-            "would be too good. Score other patients, or, if that is what you want, use --allow-seen-patients",
-            reason="seen_patients",
+            "would be too good. Score other patients, or, if that is what you want, use --allow-seen-patients"
         )
     return records

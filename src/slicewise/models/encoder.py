@@ -77,6 +77,8 @@ def _descriptor_size(encoder: nn.Module) -> int:
 def _create(config: EncoderConfig, *, channels: int, size: int) -> nn.Module:
     fixed = timm.get_pretrained_cfg(config.name, allow_unregistered=True)
     arguments: dict[str, Any] = {"img_size": size} if fixed is not None and fixed.fixed_input_size else {}
+    if config.pooling:
+        arguments["global_pool"] = config.pooling
     try:
         encoder: nn.Module = timm.create_model(
             config.name, pretrained=config.pretrained, in_chans=channels, num_classes=0, **arguments

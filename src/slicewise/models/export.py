@@ -18,8 +18,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from slicewise.config import EncoderConfig
 from slicewise.errors import PackageError
+from slicewise.imaging.channels import channel_count
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.features import SliceFeatures
 from slicewise.models.fusion import FusionHead, build_head
@@ -102,7 +102,7 @@ def load_networks(package: ModelPackage) -> tuple[DescriptorNetwork, FusionHead]
     manifest = package.manifest
     encoder = empty_encoder(manifest)
     head = build_head(
-        manifest.fusion,
+        manifest.fusion.config(),
         descriptor_size=manifest.descriptor_size,
         summary_size=manifest.summary_size,
         labels=len(manifest.task.labels),
@@ -115,8 +115,8 @@ def load_networks(package: ModelPackage) -> tuple[DescriptorNetwork, FusionHead]
 def empty_encoder(manifest: Manifest) -> DescriptorNetwork:
     """Builds the untrained network of stage 1 that a manifest names."""
     return build_encoder(
-        EncoderConfig(name=manifest.encoder),
-        channels=len(manifest.task.channels),
+        manifest.encoder.config(),
+        channels=channel_count(manifest.task),
         size=manifest.task.preprocessing.size,
         labels=len(manifest.task.labels),
     )
@@ -125,7 +125,7 @@ def empty_encoder(manifest: Manifest) -> DescriptorNetwork:
 def _export(
     network: nn.Module, arguments: tuple[Tensor, ...], *, inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> bytes:
-    network = network.eval()
+    network = network.cpu().eval()
     rows = torch.export.Dim("rows", min=1, max=LARGEST_BATCH)
     with _quiet():
         program = torch.onnx.export(

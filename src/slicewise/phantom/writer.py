@@ -16,6 +16,7 @@ import multiprocessing
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from slicewise.data.one_thread import use_one_thread
-from slicewise.errors import UsageError
+from slicewise.errors import SlicewiseError, UsageError
 from slicewise.files import write_atomically, write_bytes_atomically
 from slicewise.phantom import tables
 from slicewise.phantom.masks import nibabel, write_mask
@@ -101,6 +102,7 @@ def write_phantom(
     Raises:
         UsageError: If an argument does not fit, or the folder holds something else.
         MissingExtraError: If masks are wanted and nibabel is not installed.
+        SlicewiseError: If a worker process dies.
     """
     if layout not in tables.LAYOUTS:
         raise UsageError(f"layout: '{layout}' is not one of {', '.join(tables.LAYOUTS)}")
@@ -144,9 +146,15 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[int]:
         yield from map(_write_study, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=use_one_thread) as pool:
-        for future in as_completed([pool.submit(_write_study, job) for job in jobs]):
-            yield future.result()
+    try:
+        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=use_one_thread) as pool:
+            for future in as_completed([pool.submit(_write_study, job) for job in jobs]):
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise SlicewiseError(
+            "A worker process ended early, most likely for lack of memory. Run again with fewer workers: "
+            "the studies that are done are kept"
+        ) from error
 
 
 def _record_path(output: Path, index: int) -> Path:

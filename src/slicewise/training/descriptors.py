@@ -78,7 +78,7 @@ def encoder_digest(network: DescriptorNetwork, task: Task) -> str:
 def describe(
     context: TrainingContext, network: DescriptorNetwork, records: Sequence[SeriesRecord]
 ) -> list[SeriesFeatures]:
-    """Runs stage 1 over series, or takes what an earlier call stored.
+    """Runs stage 1 over series, or takes what an earlier call stored for the same encoder and the same values.
 
     Args:
         context: The training run; its folder keeps the descriptors.
@@ -90,7 +90,7 @@ def describe(
     network = network.to(device).eval()
     features = []
     for record in context.progress(records, description="Descriptors", total=len(records), unit="series"):
-        path = folder / f"{folder_name(record.series_uid)}.npz"
+        path = folder / f"{folder_name(record.series_uid)}-{record.values_digest[:16]}.npz"
         stored = _load(path)
         if stored is None:
             stored = _encode(network, dataset, record, device)

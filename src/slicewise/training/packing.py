@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -18,12 +19,15 @@ from slicewise.package import (
     ENCODER,
     FUSION,
     Calibration,
+    EncoderArchitecture,
+    FusionArchitecture,
     Manifest,
+    ModelPackage,
     Provenance,
-    hash_patient,
     probabilities_from_logits,
     write_package,
 )
+from slicewise.patients import SeenPatients
 from slicewise.results import DISCLAIMER
 from slicewise.task import Task
 from slicewise.training.context import TrainingContext
@@ -65,10 +69,10 @@ def pack(
         version=MODEL_VERSION,
         task=task,
         preprocessing_digest=task.preprocessing.digest(),
-        encoder=config.encoder,
+        encoder=EncoderArchitecture.of(config.encoder),
         descriptor_size=network.descriptor_size,
         summary_size=network.summary_size,
-        fusion=head.config,
+        fusion=FusionArchitecture.of(head.config),
         weights="float16",
         calibration=calibration,
         thresholds={
@@ -113,16 +117,22 @@ def _terms(manifest: Manifest) -> dict[str, bytes]:
 
 def _provenance(context: TrainingContext) -> Provenance:
     parts = context.parts
-    seen = set() if context.init is None else set(context.init.manifest.provenance.patient_hashes)
+    dataset_digest = context.run.record.dataset_digest
     return Provenance(
         software_version=slicewise.__version__,
         trained_on=context.config.description or _training_data(context),
-        dataset_digest=context.run.record.dataset_digest,
+        dataset_digest=dataset_digest,
         patients={part: list(parts.values()).count(part) for part in sorted(set(parts.values()))},
-        patient_hashes=tuple(sorted(seen | {hash_patient(patient) for patient in parts})),
-        config=context.config,
+        seen_patients=_seen_patients(context.init, SeenPatients.of(parts, dataset_digest)),
+        config=msgspec.to_builtins(context.config),
         versions=library_versions(),
     )
+
+
+def _seen_patients(init: ModelPackage | None, patients: SeenPatients) -> tuple[SeenPatients, ...]:
+    hashes = {} if init is None else {group.salt: set(group.hashes) for group in init.manifest.provenance.seen_patients}
+    hashes.setdefault(patients.salt, set()).update(patients.hashes)
+    return tuple(SeenPatients(salt, tuple(sorted(hashes[salt]))) for salt in sorted(hashes))
 
 
 def _training_data(context: TrainingContext) -> str:

@@ -21,7 +21,7 @@ import msgspec
 
 from slicewise.config import FusionConfig, HardwareConfig, RunConfig
 from slicewise.errors import UsageError
-from slicewise.files import write_atomically, write_bytes_atomically
+from slicewise.files import is_unfinished, write_atomically, write_bytes_atomically
 
 LIBRARIES = ("slicewise", "torch", "timm", "onnx", "numpy", "scipy", "pydicom")
 
@@ -133,7 +133,7 @@ def start_run(path: Path, record: RunRecord, *, resume: bool) -> RunFolder:
     """
     file = path / "run.json"
     if not file.is_file():
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and not all(is_unfinished(item.name) for item in path.iterdir()):
             raise UsageError(f"{path}: exists and is not the folder of a run. Choose another --output")
         write_bytes_atomically(file, msgspec.json.format(msgspec.json.encode(record), indent=1))
         return RunFolder(path, record)
