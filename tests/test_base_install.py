@@ -50,6 +50,7 @@ def test_it_predicts_with_the_shipped_model(base_python: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("command", "extra"),
     [
+        (["phantom", "out", "--studies", "1"], "phantom"),
         (["train", "dataset", "--output", "run"], "train"),
         (["prepare", "dataset", "--layout", "table", "--images", "."], "train"),
         (["evaluate", "ich-phantom-small", "dataset", "--output", "out"], "train"),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.errors import MissingExtraError
 
 _DESCRIPTION = """\
 Writes synthetic head CT studies with and without hemorrhages as DICOM, with slice labels. No patient data is involved,
@@ -46,8 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the data set and prints where it is."""
-    from slicewise.phantom.study import PhantomParameters
-    from slicewise.phantom.writer import write_phantom
+    try:
+        from slicewise.phantom.study import PhantomParameters
+        from slicewise.phantom.writer import write_phantom
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("slicewise phantom", "phantom") from error
 
     write_phantom(
         arguments.output,

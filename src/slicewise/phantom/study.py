@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from slicewise.errors import UsageError
 from slicewise.phantom import scanner
@@ -114,6 +115,13 @@ def generate_study(seed: int, index: int, parameters: PhantomParameters | None =
         parameters: What can be chosen; None for the defaults.
     """
     parameters = parameters or PhantomParameters()
+    # One thread: with several, matrix products are summed in another order, and a rounded HU may differ. For matrices
+    # of this size it is faster, too.
+    with threadpool_limits(1, user_api="blas"):
+        return _generate(seed, index, parameters)
+
+
+def _generate(seed: int, index: int, parameters: PhantomParameters) -> PhantomStudy:
     anatomy = sample_anatomy(_stream(seed, patient_index(seed, index), _ANATOMY))
     geometry = scanner.sample_geometry(
         _stream(seed, index, _GEOMETRY),
