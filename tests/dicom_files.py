@@ -157,7 +157,7 @@ def write_series(
             "SeriesInstanceUID": series,
             "InstanceNumber": len(images) - index,  # scanned from head to feet
             "SliceThickness": spacing_mm,
-            "PixelSpacing": [round(224.0 / pixels, 8) for pixels in image.shape],
+            "PixelSpacing": [min(round(224.0 / pixels, 8), 10.0) for pixels in image.shape],
             "ImagePositionPatient": [-112.0, -112.0, float(round(index * step, 6))],
             "ImageOrientationPatient": orientation(tilt_degrees),
         }

@@ -9,6 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 FloatImages = npt.NDArray[np.float32]
+Orientation = tuple[float, float, float, float, float, float]
+"""Image Orientation (Patient), (0020,0037): direction of a row of pixels, then of a column, in patient coordinates."""
+
+CANONICAL_ORIENTATION: Orientation = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""Axial: a row of pixels runs to the patient's left (+x), a column to the back (+y)."""
 
 
 class ScanWarning(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ class Volume:
         study_uid: Study Instance UID, (0020,000D).
         series_uid: Series Instance UID, (0020,000E).
         modality: Modality, (0008,0060).
+        orientation: Image Orientation (Patient), (0020,0037), which all slices share.
         warnings: What a reader of the results should know.
     """
 
@@ -66,6 +72,7 @@ class Volume:
     study_uid: str
     series_uid: str
     modality: str
+    orientation: Orientation = CANONICAL_ORIENTATION
     warnings: tuple[ScanWarning, ...] = ()
 
     def __post_init__(self) -> None:

@@ -105,8 +105,29 @@ def test_a_task_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_no_pixels_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path, slices=12)
 
-    def refuse(*_: object, **__: object) -> None:
-        pytest.fail("pixels were decoded")
-
-    monkeypatch.setattr("slicewise.imaging.decode.pixel_array", refuse)
+    calls: list[object] = []
+    monkeypatch.setattr("slicewise.imaging.decode.pixel_array", calls.append)
     assert run(tmp_path) == 0
+    assert calls == []
+
+
+def test_two_patients_under_one_study_uid_are_both_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for patient_id, slices in (("A", 12), ("B", 9)):
+        write_series(
+            tmp_path / patient_id, slices=slices, patient_id=patient_id, study_uid="1.2", series_uid=patient_id
+        )
+    code, content = run_json(capsys, tmp_path)
+    assert code == 0
+    assert [(study["patient_id"], [item["reason"] for item in study["series"]]) for study in content["studies"]] == [
+        ("A", ["chosen"]),
+        ("B", ["chosen"]),
+    ]
+
+
+def test_a_series_of_impossible_pixel_spacing_would_be_unreadable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path, slices=8, PixelSpacing=[20.0, 20.0])
+    code, content = run_json(capsys, tmp_path)
+    assert code == 1
+    assert [(item["kind"], item["reason"]) for item in content["rejected"]] == [("unreadable", "bad_spacing")]

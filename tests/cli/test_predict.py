@@ -165,7 +165,7 @@ def test_undecodable_names_are_written_visibly(tmp_path: Path, predict: Predict)
     assert predict(tmp_path / "in", formats="csv,json,html") == 3
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert results["studies"][0]["patient_id"].startswith("P-")
-    assert read(tmp_path / "out" / "rejected.csv")[0]["path"] == r"notes\udcff.txt"
+    assert read(tmp_path / "out" / "rejected.csv")[0]["path"] == r"notes\xff.txt"
 
 
 def test_the_report_shows_its_progress(

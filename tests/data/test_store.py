@@ -35,11 +35,12 @@ def record(series_uid: str = "1.2.3", patient_id: str = "P1", slices: int = 3) -
         duplicate_rank=(0,) * slices,
         slab_of_slice=tuple(range(slices)),
         origin_px=(-3.5, 1 / 3),
-        step_px=(0.26, 0.26),
+        step_px=(0.26, -0.26),
         pixel_spacing_mm=(0.5, 0.5),
         tilt_degrees=12.5,
         volume_warnings=(ScanWarning("tilted", "Tilted."),),
         input_warnings=(ScanWarning("no_body_found", "No body."),),
+        transposed=True,
     )
 
 
@@ -74,7 +75,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert model_input.positions_mm.tolist() == list(second.row_positions_mm)
     assert model_input.slab_of_slice.tolist() == [0, 1, 2, 3, 4]
     assert (model_input.origin_px, model_input.step_px) == (second.origin_px, second.step_px)
-    assert model_input.warnings == second.input_warnings
+    assert (model_input.warnings, model_input.transposed) == (second.input_warnings, True)
 
 
 def test_the_tables_follow_the_contract(tmp_path: Path) -> None:

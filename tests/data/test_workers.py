@@ -46,6 +46,13 @@ def test_series_come_in_the_order_given(tmp_path: Path) -> None:
         assert outcome.values.shape == (3, PARAMETERS.size, PARAMETERS.size)
 
 
+def test_the_record_of_a_turned_series_holds_the_whole_way_back(tmp_path: Path) -> None:
+    write_series(tmp_path, slices=3, matrix=16, ImageOrientationPatient=[0.0, -1.0, 0.0, 1.0, 0.0, 0.0])
+    ((_, outcome),) = preprocess_all(series_of(tmp_path), PARAMETERS, workers=1)
+    assert isinstance(outcome, PreprocessedSeries)
+    assert (outcome.record.transposed, outcome.record.step_px) == (True, (0.8, -0.8))  # 8 mm a grid pixel over 10 mm
+
+
 def test_workers_keep_order_and_values(tmp_path: Path) -> None:
     # More series than wait at once, so that results are handed out while others are made.
     write_series(tmp_path / "flat", slices=3, matrix=16, patient_id="flat", ImagePositionPatient=None)

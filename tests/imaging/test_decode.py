@@ -185,6 +185,8 @@ def _stored_uid(uid: str) -> bytes:
     [
         ({"PixelData": None}, "no_pixel_data"),
         ({"Rows": None}, "missing_tag"),
+        ({"Rows": 0}, "bad_matrix"),
+        ({"Columns": 4097}, "bad_matrix"),
         ({"NumberOfFrames": 2}, "multiframe"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}, "not_grayscale"),
         ({"RescaleSlope": 0.0}, "bad_rescale"),
@@ -193,6 +195,60 @@ def _stored_uid(uid: str) -> bytes:
 )
 def test_reasons(tmp_path: Path, tags: dict[str, Any], expected: str) -> None:
     assert reason(write_dataset(tmp_path / "a.dcm", make_dataset(**tags))) == expected
+
+
+FLOATS: dict[str, Any] = {
+    "PixelData": None,
+    "BitsAllocated": 32,
+    "BitsStored": None,
+    "HighBit": None,
+    "PixelRepresentation": None,
+    "Rows": 2,
+    "Columns": 2,
+    "RescaleIntercept": 0.0,
+}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2e9])
+def test_float_pixels_must_be_numbers(tmp_path: Path, value: float) -> None:
+    pixels = np.array([[1.5, 2.5], [3.5, value]], dtype="<f4")
+    path = write_dataset(tmp_path / "a.dcm", make_dataset(FloatPixelData=pixels.tobytes(), **FLOATS))
+    assert reason(path) == "bad_pixels"
+
+
+def test_float_pixels_are_read(tmp_path: Path) -> None:
+    pixels = np.array([[1.5, 2.5], [3.5, -1e8]], dtype="<f4")
+    values = decoded(tmp_path, FloatPixelData=pixels.tobytes(), **FLOATS)
+    np.testing.assert_array_equal(values, [[1.5, 2.5], [3.5, -1024]])
+
+
+class PanicError(BaseException):
+    """As a panic in a plug-in written in Rust reaches Python (pyo3)."""
+
+
+@pytest.mark.parametrize("error", [PanicError, MemoryError, ZeroDivisionError, OSError, StopIteration])
+def test_whatever_a_decoder_raises_concerns_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def refuse(_: object) -> None:
+        raise error("of the plug-in")
+
+    monkeypatch.setattr("slicewise.imaging.decode.pixel_array", refuse)
+    assert reason(write_dataset(tmp_path / "a.dcm", make_dataset())) == "undecodable"
+
+
+def test_an_interruption_is_no_error_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("slicewise.imaging.decode.pixel_array", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        decode_slice(write_dataset(tmp_path / "a.dcm", make_dataset()))
+
+
+def test_a_decoder_that_gives_another_shape_than_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slicewise.imaging.decode.pixel_array", lambda _: np.zeros((64, 1), dtype=np.int16))
+    assert reason(write_dataset(tmp_path / "a.dcm", make_dataset())) == "undecodable"
 
 
 def test_a_malformed_slope(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import BasicTextSRStorage, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from dicom_files import make_dataset, seeded_uid, write_dataset, write_series
-from slicewise.errors import UsageError
+from slicewise.errors import UnreadableFileError, UsageError
+from slicewise.imaging.decode import decode_slice
 from slicewise.imaging.discover import SliceHeader, discover
 from slicewise.results import Rejection
 
@@ -38,7 +41,7 @@ def test_every_field_of_a_header_is_that_of_the_file(shared_data: Path) -> None:
     path = shared_data / "ct_head" / "ge_tilted_variable_spacing" / "05.dcm"
     dataset = pydicom.dcmread(path)
     found = header(path)
-    assert (found.source, found.file, found.path) == (path.parent, "05.dcm", path)
+    assert (found.file, found.path) == ("05.dcm", path)
     assert found.patient_id == dataset.PatientID
     assert found.study_uid == dataset.StudyInstanceUID
     assert found.series_uid == dataset.SeriesInstanceUID
@@ -67,7 +70,7 @@ def test_folders_of_any_depth_are_walked_in_sorted_order(tmp_path: Path) -> None
 def test_inputs_are_read_one_after_the_other(tmp_path: Path) -> None:
     last, first = write_series(tmp_path / "z", slices=1)[0], write_series(tmp_path / "a", slices=1)[0]
     found = list(discover([last, first.parent]))
-    assert [item.source if isinstance(item, SliceHeader) else None for item in found] == [last.parent, first.parent]
+    assert [item.path if isinstance(item, SliceHeader) else None for item in found] == [last, first]
 
 
 def test_rsna_identifiers_are_kept_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,6 +268,60 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     found = list(discover([scans]))
     assert [item.file for item in found if isinstance(item, SliceHeader)] == ["link/IM0000.dcm", "link/IM0856.dcm"]
     assert [item.path for item in found if isinstance(item, Rejection)] == ["loop"]
+
+
+def test_links_that_lead_nowhere_do_not_end_the_scan(tmp_path: Path) -> None:
+    write_series(tmp_path / "b", slices=1)
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+    (tmp_path / "c").symlink_to(tmp_path / "d")
+    (tmp_path / "d").symlink_to(tmp_path / "c")
+    found = list(discover([tmp_path]))
+    assert [item.file for item in found if isinstance(item, SliceHeader)] == ["b/IM0000.dcm"]
+    assert [(item.path, item.kind, item.reason) for item in found if isinstance(item, Rejection)] == [
+        (name, "unreadable", "unreadable_path") for name in "acd"
+    ]
+
+
+def test_a_folder_that_cannot_be_resolved_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "good", slices=1)
+    (tmp_path / "bad").mkdir()
+    really_resolve = Path.resolve
+
+    def resolve(self: Path, strict: bool = False) -> Path:  # noqa: FBT001, FBT002 - as pathlib has it
+        if self.name == "bad":
+            raise RuntimeError("Symlink loop")
+        return really_resolve(self, strict)
+
+    monkeypatch.setattr(Path, "resolve", resolve)
+    found = list(discover([tmp_path]))
+    assert [(item.path, item.reason) for item in found if isinstance(item, Rejection)] == [("bad", "unreadable_path")]
+    assert len(found) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_file_names_that_are_no_utf_8_can_be_written_and_opened(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"stra\xdfe")
+    path = write_series(folder, slices=1)[0].rename(folder / os.fsdecode(b"\xff.dcm"))
+    (folder / os.fsdecode(b"\xfe.txt")).write_text("a note")
+    (folder / "ünï.txt").write_text("a note")
+    headers = [item for item in discover([tmp_path]) if isinstance(item, SliceHeader)]
+    assert [(item.file, item.path) for item in headers] == [(r"stra\xdfe/\xff.dcm", path)]
+    assert decode_slice(headers[0].path).values.shape == (64, 64)
+    rejected = [item for item in discover([tmp_path]) if isinstance(item, Rejection)]
+    assert [item.path for item in rejected] == ["stra\\xdfe/ünï.txt", r"stra\xdfe/\xfe.txt"]
+    msgspec.json.encode([(item.path, item.message) for item in rejected])
+    found = header(path)
+    assert (found.file, found.path) == (r"\xff.dcm", path)
+    path.write_bytes(b"changed")
+    with pytest.raises(UnreadableFileError, match=r"^\\xff\.dcm: expected a DICOM file"):
+        decode_slice(path)
+
+
+@pytest.mark.parametrize("tags", [{"Rows": 0}, {"Columns": 0}, {"Rows": 4097}, {"Columns": 65535}])
+def test_a_matrix_of_no_scanner(tmp_path: Path, tags: dict[str, Any]) -> None:
+    found = rejection(write_dataset(tmp_path / "a.dcm", make_dataset(**tags)))
+    assert (found.kind, found.reason) == ("unreadable", "bad_matrix")
+    assert "expected 1 to 4096" in found.message
 
 
 def test_progress_sees_every_file(tmp_path: Path) -> None:

@@ -105,6 +105,25 @@ def test_an_orientation_that_is_none(bad: list[float]) -> None:
     assert caught.value.reason == "bad_orientation"
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -10_001.0, 1e300])
+def test_a_position_that_no_scanner_reaches(bad: float) -> None:
+    with pytest.raises(GeometryError, match="within 10 m") as caught:
+        order_slices(np.array([[0, 0, 0], [0, bad, 5]]), np.tile(orientation(), (2, 1)), [1, 2], ["1", "2"])
+    assert caught.value.reason == "bad_position"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_an_orientation_beyond_all_numbers(bad: float) -> None:
+    with pytest.raises(GeometryError) as caught:
+        slice_normal([[1, 0, 0, 0, bad, 0]] * 2)
+    assert caught.value.reason == "bad_orientation"
+
+
+@pytest.mark.parametrize("tilt", [0.0, -20.0])
+def test_the_orientation_that_the_slices_share(tilt: float) -> None:
+    assert stack([0.0, 5.0, 10.0], tilt=tilt).orientation == tuple(orientation(tilt))
+
+
 def test_median_spacing() -> None:
     assert median_spacing_mm([0.0, 4.0, 4.0, 8.0, 15.0]) == 4.0
     assert median_spacing_mm([3.0]) is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def test_one_slice_without_position_is_left_out(tmp_path: Path) -> None:
     [
         ({"PixelSpacing": [3.5, 3.6]}, "mixed_spacing"),
         ({"PixelSpacing": None}, "no_pixel_spacing"),
+        ({"PixelSpacing": [3.5, 0.049]}, "bad_spacing"),
+        ({"PixelSpacing": [1e300, 3.5]}, "bad_spacing"),
         ({"PatientID": "P2"}, "mixed_patients"),
         ({"ImageOrientationPatient": orientation(12.0)}, "mixed_orientation"),
         ({"Rows": 32, "PixelData": bytes(2 * 32 * 64)}, "mixed_matrix"),
@@ -130,6 +133,59 @@ def test_slices_that_form_no_stack(tmp_path: Path, tags: dict[str, Any], reason:
     assert caught.value.reason == reason
     with pytest.raises(GeometryError):
         load_volume(series_in(tmp_path))
+
+
+@pytest.mark.parametrize(("spacing", "readable"), [(0.05, True), (0.0499, False), (10.0, True), (10.01, False)])
+def test_the_bounds_of_pixel_spacing(tmp_path: Path, spacing: float, readable: bool) -> None:  # noqa: FBT001 - a case
+    write_series(tmp_path, slices=2, matrix=16, PixelSpacing=[spacing, spacing])
+    series = series_in(tmp_path)
+    if readable:
+        assert load_volume(series)[0].pixel_spacing_mm == (spacing, spacing)
+        return
+    with pytest.raises(GeometryError, match=r"0\.05 to 10 mm") as caught:
+        load_volume(series)
+    assert caught.value.reason == "bad_spacing"
+
+
+def test_a_slice_beyond_all_scanners_is_left_out(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, slices=5)
+    edit(paths[4], ImagePositionPatient=[0.0, 0.0, 1e9])
+    volume, rejected = load_volume(series_in(tmp_path))
+    assert volume.positions_mm.tolist() == [0, 5, 10, 15]
+    assert [(item.path, item.kind, item.reason) for item in rejected] == [(paths[4].name, "unreadable", "bad_position")]
+    assert codes(volume.warnings) == ["slices_missing"]
+    for path in paths:
+        edit(path, ImagePositionPatient=[-20_000.0, 0.0, 0.0])
+    with pytest.raises(GeometryError) as caught:
+        load_volume(series_in(tmp_path))
+    assert caught.value.reason == "bad_position"
+
+
+def test_a_volume_that_no_memory_holds_is_refused_before_it_is_taken(tmp_path: Path) -> None:
+    write_series(tmp_path, slices=1)
+    (header,) = series_in(tmp_path).headers
+    large = [
+        replace(header, rows=4096, columns=4096, sop_uid=str(index), image_position=(0.0, 0.0, float(index)))
+        for index in range(65)  # 64 of them are 4 GiB
+    ]
+    assert len(stack_headers(Series(tuple(large[:64]))).headers) == 64
+    with pytest.raises(GeometryError, match=r"need 4\.1 GiB") as caught:
+        load_volume(Series(tuple(large)))
+    assert caught.value.reason == "too_large"
+
+
+def test_a_file_that_shrank_after_its_header_was_read_is_left_out(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, slices=3)
+    series = series_in(tmp_path)
+    edit(paths[2], Rows=1, PixelData=bytes(2 * 64))  # NumPy would repeat the one row
+    volume, rejected = load_volume(series)
+    assert len(volume.values) == 2
+    assert [(item.path, item.reason) for item in rejected] == [(paths[2].name, "undecodable")]
+
+
+def test_the_orientation_in_the_plane_comes_with_the_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, slices=3, ImageOrientationPatient=[0.0, -1.0, 0.0, 1.0, 0.0, 0.0])
+    assert load_volume(series_in(tmp_path))[0].orientation == (0.0, -1.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def test_the_odd_slice_is_named(tmp_path: Path) -> None:

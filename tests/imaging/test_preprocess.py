@@ -209,6 +209,97 @@ def test_the_volume_is_not_changed_and_the_result_repeats() -> None:
     np.testing.assert_array_equal(one.values, other.values)
 
 
+def in_orientation(canonical: Volume, along_columns: tuple[int, int], along_rows: tuple[int, int]) -> Volume:
+    """Writes a canonical volume with other axes: pixel by pixel from where each one lies in the patient.
+
+    Args:
+        canonical: Columns count along +x, rows along +y.
+        along_columns: Direction (x, y) in which the columns of the result count.
+        along_rows: Direction in which its rows count.
+    """
+    shape = {"x": canonical.values.shape[2], "y": canonical.values.shape[1]}
+    spacing = {"x": canonical.pixel_spacing_mm[1], "y": canonical.pixel_spacing_mm[0]}
+    row_axis, column_axis = ("x" if along_rows[0] else "y"), ("x" if along_columns[0] else "y")
+    values = np.empty((len(canonical.values), shape[row_axis], shape[column_axis]), dtype=np.float32)
+    for row in range(shape[row_axis]):
+        for column in range(shape[column_axis]):
+            # from the corner where both count from 0, backwards from the other end where a direction is negative
+            place = {
+                row_axis: row if sum(along_rows) > 0 else shape[row_axis] - 1 - row,
+                column_axis: column if sum(along_columns) > 0 else shape[column_axis] - 1 - column,
+            }
+            values[:, row, column] = canonical.values[:, place["y"], place["x"]]
+    return replace(
+        canonical,
+        values=values,
+        pixel_spacing_mm=(spacing[row_axis], spacing[column_axis]),
+        orientation=(*along_columns, 0.0, *along_rows, 0.0),
+    )
+
+
+X, Y = (1, 0), (0, 1)
+MINUS_X, MINUS_Y = (-1, 0), (0, -1)
+EIGHT = [
+    *[(columns, rows) for columns in (X, MINUS_X) for rows in (Y, MINUS_Y)],
+    *[(columns, rows) for columns in (Y, MINUS_Y) for rows in (X, MINUS_X)],
+]
+
+
+def lopsided_head() -> tuple[Volume, tuple[int, int]]:
+    """A head off the centre with one bright pixel, in an image of unequal sides and spacings; and that pixel."""
+    values = ball((70, 84), radius=50.0, slices=3, size=160)[:, :133]
+    rows, columns = np.mgrid[:133, :160]
+    values += np.where(values > 0, rows * 0.3 + columns * 0.7, 0.0).astype(np.float32)
+    values[1, 60, 101] = 20_000.0
+    return make_volume(values, spacing=(1.3, 1.1)), (60, 101)
+
+
+@pytest.mark.parametrize(("along_columns", "along_rows"), EIGHT)
+def test_all_orientations_in_the_plane_give_the_same_input(
+    along_columns: tuple[int, int], along_rows: tuple[int, int]
+) -> None:
+    canonical, _ = lopsided_head()
+    volume = in_orientation(canonical, along_columns, along_rows)
+    before = volume.values.copy()
+    expected, result = preprocess(canonical, PARAMETERS), preprocess(volume, PARAMETERS)
+    np.testing.assert_allclose(result.values, expected.values, rtol=0, atol=1)
+    np.testing.assert_array_equal(volume.values, before)
+
+    mark = np.unravel_index(volume.values[1].argmax(), volume.values[1].shape)
+    bright = result.values[1].astype(float) - expected.values[0]
+    weights = np.where(bright > 50, bright, 0.0)
+    rows, columns = result.to_original(*np.mgrid[:96, :96])
+    found = np.average(rows, weights=weights), np.average(columns, weights=weights)
+    assert found == pytest.approx((int(mark[0]), int(mark[1])), abs=0.25)
+
+
+@pytest.mark.parametrize(("along_columns", "along_rows"), EIGHT)
+def test_the_way_back_leads_to_the_same_place_from_all_orientations(
+    along_columns: tuple[int, int], along_rows: tuple[int, int]
+) -> None:
+    canonical, _ = lopsided_head()
+    # every pixel of the image says where in the canonical image it lies
+    rows, columns = (np.repeat(item[None].astype(np.float32), 3, axis=0) for item in np.mgrid[:133, :160])
+    row_of, column_of = (
+        in_orientation(replace(canonical, values=item), along_columns, along_rows).values[0] for item in (rows, columns)
+    )
+    grid = np.array([30, 48, 60]), np.array([40, 48, 52])
+    expected_row, expected_column = preprocess(canonical, PARAMETERS).to_original(*grid)
+    result = preprocess(in_orientation(canonical, along_columns, along_rows), PARAMETERS)
+    row, column = result.to_original(*grid)
+    np.testing.assert_allclose(ndimage.map_coordinates(row_of, [row, column], order=1), expected_row, atol=1e-3)
+    np.testing.assert_allclose(ndimage.map_coordinates(column_of, [row, column], order=1), expected_column, atol=1e-3)
+
+
+def test_the_nearest_orientation_is_taken() -> None:
+    canonical, _ = lopsided_head()
+    turned = in_orientation(canonical, MINUS_Y, X)
+    rotation = np.deg2rad(20.0)
+    cosine, sine = float(np.cos(rotation)), float(np.sin(rotation))
+    oblique = replace(turned, orientation=(-sine, -cosine, 0.0, cosine, -sine, 0.0))
+    np.testing.assert_array_equal(preprocess(oblique, PARAMETERS).values, preprocess(turned, PARAMETERS).values)
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     row=st.integers(70, 180),

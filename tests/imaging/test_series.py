@@ -10,6 +10,7 @@ from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage
 from dicom_files import orientation
 from slicewise.errors import GeometryError
 from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.imaging.load import stack_headers
 from slicewise.imaging.series import (
     Series,
     SeriesDecision,
@@ -27,7 +28,7 @@ PARAMETERS = SeriesParameters(modality="CT", minimum_slices=8, maximum_angle_deg
 
 def make_header(**changes: Any) -> SliceHeader:
     header = SliceHeader(
-        source=Path("scans"),
+        path=Path("scans/a/1.dcm"),
         file="a/1.dcm",
         patient_id="P1",
         study_uid="1",
@@ -88,6 +89,33 @@ def test_grouping_ignores_folders_and_keeps_the_order() -> None:
 def test_the_same_series_uid_in_two_studies_is_two_series() -> None:
     studies = group_studies([make_header(study_uid="1"), make_header(study_uid="2")])
     assert [len(study.series) for study in studies] == [1, 1]
+
+
+def test_two_patients_under_one_study_uid_are_two_studies() -> None:
+    headers = [
+        make_header(patient_id="A", series_uid="1.1", sop_uid="1"),
+        make_header(patient_id="B", series_uid="1.2", sop_uid="2"),
+        make_header(patient_id="A", series_uid="1.3", sop_uid="3"),
+    ]
+    studies = group_studies(headers)
+    assert [(study.patient_id, study.study_uid) for study in studies] == [("A", "1"), ("B", "1")]
+    assert [[series.series_uid for series in study.series] for study in studies] == [["1.1", "1.3"], ["1.2"]]
+
+
+def test_patient_b_is_read_although_patient_a_has_the_same_study_uid() -> None:
+    of_a, of_b = make_series("1.1", patient_id="A", slices=30), make_series("1.2", patient_id="B", slices=20)
+    studies = group_studies([*of_a.headers, *of_b.headers])
+    decisions = [decision for study in studies for decision in choose_series(study, PARAMETERS)]
+    assert [(item.series.patient_id, item.reason) for item in decisions] == [("A", "chosen"), ("B", "chosen")]
+
+
+def test_a_series_of_two_patients_stays_together_to_be_refused() -> None:
+    mixed = [make_header(patient_id=patient, sop_uid=str(index)) for index, patient in enumerate("ABAB")]
+    ((series,),) = [study.series for study in group_studies(mixed)]
+    assert [header.patient_id for header in series.headers] == ["A", "B", "A", "B"]
+    with pytest.raises(GeometryError) as caught:
+        stack_headers(series)
+    assert caught.value.reason == "mixed_patients"
 
 
 def test_properties_of_a_series() -> None:

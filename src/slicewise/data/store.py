@@ -83,6 +83,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         input_warnings: `ModelInput.warnings`.
         rejected: Files of the series that could not be read.
         values_digest: `digest_of_values` of the stored values; the writer of the series fills it in.
+        transposed: `ModelInput.transposed`.
     """
 
     patient_id: str
@@ -103,6 +104,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input_warnings: tuple[ScanWarning, ...] = ()
     rejected: tuple[Rejection, ...] = ()
     values_digest: str = ""
+    transposed: bool = False
 
     @property
     def label_array(self) -> Labels:
@@ -166,6 +168,7 @@ class Dataset:
             origin_px=record.origin_px,
             step_px=record.step_px,
             warnings=record.input_warnings,
+            transposed=record.transposed,
         )
 
     def row_labels(self, record: SeriesRecord) -> Labels:

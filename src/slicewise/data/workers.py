@@ -115,5 +115,6 @@ def _preprocess_series(series: Series, parameters: PreprocessingParameters) -> P
         volume_warnings=volume.warnings,
         input_warnings=result.warnings,
         rejected=rejected,
+        transposed=result.transposed,
     )
     return PreprocessedSeries(record, result.values)

@@ -13,14 +13,14 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from slicewise.errors import UnreadableFileError
-from slicewise.imaging.dicom import DicomFile, read_dicom, silent_pydicom
+from slicewise.imaging.dicom import DicomFile, displayed, matrix_problem, read_dicom, silent_pydicom
 from slicewise.volume import FloatImages, ScanWarning
 
 AIR_HU = -1024.0
 """Floor of CT values; what lies outside the image counts as this."""
 
 _LARGEST = 1e9
-"""No rescale slope or intercept of a real scanner comes near this; beyond it float32 overflows."""
+"""No pixel, rescale slope or intercept of a real scanner comes near this; beyond it float32 may overflow."""
 
 _KEYWORDS = (
     "Modality",
@@ -77,41 +77,54 @@ def _stored_values(path: Path, content: DicomFile) -> npt.NDArray[Any]:
     dataset.file_meta.TransferSyntaxUID = content.transfer_syntax  # pydicom needs one, even for plain datasets
     try:
         stored: npt.NDArray[Any] = pixel_array(dataset)
-    except Exception as error:  # decoders and their plug-ins raise nearly anything on malformed data
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # Decoders and their plug-ins raise nearly anything on malformed data; a panic of one in Rust is no Exception.
+    except BaseException as error:
         raise UnreadableFileError(
-            f"{path.name}: its pixel data cannot be decoded ({type(error).__name__}: {error}).", reason="undecodable"
+            f"{displayed(path.name)}: its pixel data cannot be decoded ({type(error).__name__}: {error}).",
+            reason="undecodable",
         ) from error
-    if stored.ndim != 2:
-        raise UnreadableFileError(
-            f"{path.name}: its pixels have shape {stored.shape}; expected (rows, columns).", reason="undecodable"
-        )
+    expected = (content.integer("Rows"), content.integer("Columns"))
+    if stored.shape != expected:
+        message = f"{displayed(path.name)}: its pixels have shape {stored.shape}; expected {expected}."
+        raise UnreadableFileError(message, reason="undecodable")
+    if stored.dtype.kind == "f" and not np.all(np.abs(stored) <= _LARGEST):  # not "any beyond": nan is none either
+        message = f"{displayed(path.name)}: has pixels that are no numbers or beyond {_LARGEST:g}."
+        raise UnreadableFileError(message, reason="bad_pixels")
     return stored
 
 
 def _check(path: Path, content: DicomFile) -> None:
     """Refuses what cannot be decoded, with a reason that tells more than the decoder would."""
     if content.is_truncated:
-        raise UnreadableFileError(f"{path.name}: ends early: copy the file again.", reason="truncated")
+        raise UnreadableFileError(f"{displayed(path.name)}: ends early: copy the file again.", reason="truncated")
     if content.pixel_keyword is None:
-        raise UnreadableFileError(f"{path.name}: has no pixel data.", reason="no_pixel_data")
+        raise UnreadableFileError(f"{displayed(path.name)}: has no pixel data.", reason="no_pixel_data")
     if content.pixel_keyword not in content.dataset:  # encapsulated data without their end
-        raise UnreadableFileError(f"{path.name}: ends early: copy the file again.", reason="truncated")
+        raise UnreadableFileError(f"{displayed(path.name)}: ends early: copy the file again.", reason="truncated")
     samples, frames = content.integer("SamplesPerPixel") or 1, content.integer("NumberOfFrames") or 1
     if samples != 1:
-        message = f"{path.name}: has {samples} samples a pixel; expected grey values, that is 1."
+        message = f"{displayed(path.name)}: has {samples} samples a pixel; expected grey values, that is 1."
         raise UnreadableFileError(message, reason="not_grayscale")
     if frames != 1:
-        raise UnreadableFileError(f"{path.name}: has {frames} frames; expected one.", reason="multiframe")
+        raise UnreadableFileError(f"{displayed(path.name)}: has {frames} frames; expected one.", reason="multiframe")
     rows, columns = content.integer("Rows") or 0, content.integer("Columns") or 0
-    missing = [name for name in ("Rows", "Columns", "BitsAllocated") if (content.integer(name) or 0) < 1]
+    missing = [name for name in ("Rows", "Columns", "BitsAllocated") if content.integer(name) is None]
     if missing:
-        raise UnreadableFileError(f"{path.name}: has no {', '.join(missing)}.", reason="missing_tag")
+        raise UnreadableFileError(f"{displayed(path.name)}: has no {', '.join(missing)}.", reason="missing_tag")
+    problem = matrix_problem(rows, columns)
+    if problem:
+        raise UnreadableFileError(f"{displayed(path.name)}: {problem}.", reason="bad_matrix")
     expected = rows * columns * (content.integer("BitsAllocated") or 16) // 8
     if content.is_compressed:
         _check_decoder(path, content.transfer_syntax)
     elif (content.pixel_bytes or 0) < expected:
-        message = f"{path.name}: {content.pixel_bytes} bytes of pixel data; {rows} x {columns} pixels need {expected}."
-        raise UnreadableFileError(message, reason="truncated")
+        raise UnreadableFileError(
+            f"{displayed(path.name)}: {content.pixel_bytes} bytes of pixel data; {rows} x {columns} pixels need "
+            f"{expected}.",
+            reason="truncated",
+        )
 
 
 def _check_decoder(path: Path, syntax: UID) -> None:
@@ -121,9 +134,9 @@ def _check_decoder(path: Path, syntax: UID) -> None:
         available = False
     if not available:
         raise UnreadableFileError(
-            f"{path.name}: no decoder is installed for its transfer syntax {syntax.name} ({syntax}). Install one that "
-            "pydicom finds, as python-gdcm, pylibjpeg with pylibjpeg-openjpeg, or pyjpegls, or store the images "
-            "uncompressed.",
+            f"{displayed(path.name)}: no decoder is installed for its transfer syntax {syntax.name} ({syntax}). "
+            "Install one that pydicom finds, as python-gdcm, pylibjpeg with pylibjpeg-openjpeg, or pyjpegls, or store "
+            "the images uncompressed.",
             reason="unsupported_transfer_syntax",
         )
 
@@ -154,8 +167,8 @@ def _rescale_parameters(path: Path, content: DicomFile) -> tuple[float, float]:
     if slope is not None and intercept is not None and 0.0 < abs(slope) < _LARGEST and abs(intercept) < _LARGEST:
         return slope, intercept
     raise UnreadableFileError(
-        f"{path.name}: Rescale Slope (0028,1053) is '{content.text('RescaleSlope')}' and Rescale Intercept (0028,1052) "
-        f"is '{content.text('RescaleIntercept')}'; expected numbers, and a slope that is not 0.",
+        f"{displayed(path.name)}: Rescale Slope (0028,1053) is '{content.text('RescaleSlope')}' and Rescale Intercept "
+        f"(0028,1052) is '{content.text('RescaleIntercept')}'; expected numbers, and a slope that is not 0.",
         reason="bad_rescale",
     )
 

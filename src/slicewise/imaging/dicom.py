@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, MutableSequence
@@ -26,6 +27,9 @@ from pydicom.uid import (
 )
 
 from slicewise.errors import UnreadableFileError
+
+LARGEST_MATRIX = 4096
+"""Rows or columns of the largest image that is read: eight times what CT scanners make."""
 
 _PIXEL_TAGS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _LAST_PIXEL_TAG = max(_PIXEL_TAGS)
@@ -85,6 +89,21 @@ def silent_pydicom() -> Iterator[None]:
         yield
     finally:
         _SILENCE.leave()
+
+
+def displayed(name: str) -> str:
+    r"""Returns a file name or path as text of UTF-8: bytes that are none are shown as \xff.
+
+    Python holds such bytes as surrogates, which open the file but can be written nowhere.
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def matrix_problem(rows: int, columns: int) -> str:
+    """Returns what is wrong with Rows and Columns, "" if nothing: they say how much memory the pixels will take."""
+    if 0 < rows <= LARGEST_MATRIX and 0 < columns <= LARGEST_MATRIX:
+        return ""
+    return f"states {rows} x {columns} pixels; expected 1 to {LARGEST_MATRIX} rows and columns"
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +226,8 @@ def read_dicom(path: Path, keywords: Iterable[str], *, with_pixels: bool = False
             return _read(path, stream, keywords, with_pixels=with_pixels)
     except OSError as error:
         raise UnreadableFileError(
-            f"{path.name}: cannot be opened ({error.strerror or error}). Check the path and its permissions.",
+            f"{displayed(path.name)}: cannot be opened ({error.strerror or 'unknown reason'}). Check the path and its "
+            "permissions.",
             reason="unreadable_path",
         ) from error
 
@@ -233,7 +253,9 @@ def _read(path: Path, stream: BinaryIO, keywords: Iterable[str], *, with_pixels:
         if not has_prefix:
             raise _not_dicom(path, why) from error
         reason = "truncated" if stream.tell() >= size else "malformed"
-        raise UnreadableFileError(f"{path.name}: {why}. Copy or export the file again.", reason=reason) from error
+        raise UnreadableFileError(
+            f"{displayed(path.name)}: {why}. Copy or export the file again.", reason=reason
+        ) from error
     deflated = transfer_syntax == DeflatedExplicitVRLittleEndian  # positions count in the inflated dataset there
     ends_early = watch.end is None or watch.end != size if watch.pixel_keyword is None else (watch.end or 0) > size
     found = DicomFile(
@@ -245,7 +267,7 @@ def _read(path: Path, stream: BinaryIO, keywords: Iterable[str], *, with_pixels:
 
 
 def _not_dicom(path: Path, why: str) -> UnreadableFileError:
-    return UnreadableFileError(f"{path.name}: expected a DICOM file, but {why}.", reason="not_dicom")
+    return UnreadableFileError(f"{displayed(path.name)}: expected a DICOM file, but {why}.", reason="not_dicom")
 
 
 def _transfer_syntax(dataset: FileDataset) -> UID:

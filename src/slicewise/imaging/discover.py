@@ -11,9 +11,10 @@ from typing import cast
 from pydicom.uid import UID
 
 from slicewise.errors import UnreadableFileError, UsageError
-from slicewise.imaging.dicom import DicomFile, read_dicom, silent_pydicom
+from slicewise.imaging.dicom import DicomFile, displayed, matrix_problem, read_dicom, silent_pydicom
 from slicewise.progress import Progress, no_progress
 from slicewise.results import Rejection, RejectionKind
+from slicewise.volume import Orientation
 
 _KEYWORDS = (
     "ImageType",
@@ -37,7 +38,6 @@ _KEYWORDS = (
     "PixelSpacing",
     "BitsAllocated",
 )
-_Orientation = tuple[float, float, float, float, float, float]
 _REQUIRED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -46,8 +46,9 @@ class SliceHeader:
     """What the header of one image says. Absent texts are empty; absent or malformed numbers are None.
 
     Attributes:
-        source: The folder that `file` is relative to: the input itself, or the folder of an input that is a file.
-        file: Path relative to `source`, with forward slashes.
+        path: The file itself, to open it.
+        file: To show and to write: path relative to the input (the folder of an input that is a file), with forward
+            slashes, as `displayed` returns it.
         patient_id: Patient ID, (0010,0020).
         study_uid: Study Instance UID, (0020,000D).
         series_uid: Series Instance UID, (0020,000E).
@@ -68,7 +69,7 @@ class SliceHeader:
         pixel_spacing_mm: Pixel Spacing, (0028,0030): distance between rows, then between columns.
     """
 
-    source: Path
+    path: Path
     file: str
     patient_id: str
     study_uid: str
@@ -86,20 +87,15 @@ class SliceHeader:
     convolution_kernel: str
     slice_thickness_mm: float | None
     image_position: tuple[float, float, float] | None
-    image_orientation: tuple[float, float, float, float, float, float] | None
+    image_orientation: Orientation | None
     pixel_spacing_mm: tuple[float, float] | None
-
-    @property
-    def path(self) -> Path:
-        """The file itself."""
-        return self.source / self.file
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A path under an input; `problem` says why it could not be listed."""
+    """A path under an input, and how it is shown; `problem` says why it cannot be read or listed."""
 
-    source: Path
+    path: Path
     file: str
     problem: str = ""
 
@@ -136,38 +132,42 @@ def _files_under(item: Path) -> Iterator[_Found]:
     if item.is_dir():
         yield from _walk(item, item, frozenset())
     else:
-        yield _Found(item.parent, item.name)
+        yield _Found(item, displayed(item.name))
 
 
 def _walk(source: Path, folder: Path, parents: frozenset[Path]) -> Iterator[_Found]:
-    real = folder.resolve()
-    if real in parents:  # a link to a folder above it
-        yield _Found(source, _relative(source, folder), "is a link to a folder that contains it, and is not followed")
-        return
     try:
+        real = folder.resolve()
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        yield _Found(source, _relative(source, folder), f"cannot be listed ({error.strerror})")
+    except (OSError, RuntimeError) as error:  # Path.resolve raises RuntimeError for a loop of links
+        yield _found(source, folder, f"cannot be listed ({getattr(error, 'strerror', None) or 'a loop of links'})")
+        return
+    if real in parents:  # a link to a folder above it
+        yield _found(source, folder, "is a link to a folder that contains it, and is not followed")
         return
     for entry in ordered:
         path = folder / entry.name
-        if entry.is_dir():
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:  # as for a link to itself
+            yield _found(source, path, f"cannot be followed ({error.strerror})")
+            continue
+        if is_folder:
             yield from _walk(source, path, parents | {real})
         else:
             # anything else than a regular file could block the reader, as a pipe does
-            problem = "" if entry.is_file() else "is a broken link or not a regular file"
-            yield _Found(source, _relative(source, path), problem)
+            yield _found(source, path, "" if is_file else "is a broken link or not a regular file")
 
 
-def _relative(source: Path, path: Path) -> str:
-    return path.relative_to(source).as_posix()
+def _found(source: Path, path: Path, problem: str) -> _Found:
+    return _Found(path, displayed(path.relative_to(source).as_posix()), problem)
 
 
 def _header(found: _Found) -> SliceHeader | Rejection:
     with silent_pydicom():
         try:
-            content = read_dicom(found.source / found.file, _KEYWORDS)
+            content = read_dicom(found.path, _KEYWORDS)
         except UnreadableFileError as error:
             return Rejection(found.file, "unreadable", error.reason, str(error))
         return _problem(found, content) or _slice_header(found, content)
@@ -187,9 +187,12 @@ def _problem(found: _Found, content: DicomFile) -> Rejection | None:
 
 def _incomplete(found: _Found, content: DicomFile) -> Rejection | None:
     missing = [keyword for keyword in _REQUIRED if not content.text(keyword)]
-    missing += [keyword for keyword in ("Rows", "Columns") if (content.integer(keyword) or 0) < 1]
+    missing += [keyword for keyword in ("Rows", "Columns") if content.integer(keyword) is None]
     if missing:
         return _rejection(found.file, "missing_tag", f"has no {', '.join(missing)}, which every image needs")
+    problem = matrix_problem(content.integer("Rows") or 0, content.integer("Columns") or 0)
+    if problem:
+        return _rejection(found.file, "bad_matrix", problem)
     if content.pixel_keyword is None:
         return _rejection(found.file, "no_pixel_data", "is an image without pixel data")
     if (content.integer("NumberOfFrames") or 1) > 1:
@@ -216,7 +219,7 @@ def _rejection(file: str, reason: str, message: str, kind: RejectionKind = "unre
 def _slice_header(found: _Found, content: DicomFile) -> SliceHeader:
     spacing = content.numbers("PixelSpacing", 2)
     return SliceHeader(
-        source=found.source,
+        path=found.path,
         file=found.file,
         patient_id=content.text("PatientID"),
         study_uid=content.text("StudyInstanceUID"),
@@ -234,6 +237,6 @@ def _slice_header(found: _Found, content: DicomFile) -> SliceHeader:
         convolution_kernel=content.text("ConvolutionKernel"),
         slice_thickness_mm=content.number("SliceThickness"),
         image_position=cast("tuple[float, float, float] | None", content.numbers("ImagePositionPatient", 3)),
-        image_orientation=cast("_Orientation | None", content.numbers("ImageOrientationPatient", 6)),
+        image_orientation=cast("Orientation | None", content.numbers("ImageOrientationPatient", 6)),
         pixel_spacing_mm=cast("tuple[float, float]", spacing) if spacing and min(spacing) > 0 else None,
     )

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from slicewise.errors import GeometryError
-from slicewise.volume import ScanWarning
+from slicewise.volume import Orientation, ScanWarning
 
 Floats = npt.NDArray[np.float64]
 
 SAME_POSITION_MM = 0.01
 """Slices closer than this stand at one position."""
+
+FARTHEST_MM = 10_000.0
+"""No coordinate of a scan lies farther from its origin: scanners are smaller."""
 
 _ORIENTATION_TOLERANCE = 0.01
 """Largest difference of a direction cosine between parallel slices; scanners write 4 to 6 digits."""
@@ -35,6 +39,7 @@ class AxialGeometry:
     Attributes:
         order: Shape (slices,): index of the given slice that stands at each place.
         positions_mm: Shape (slices,), ascending: position along the normal; equal for duplicates.
+        orientation: Image Orientation (Patient) that the slices share.
         tilt_degrees: Angle between the normal and the patient's axis, 0 to 90.
         duplicate_rank: Shape (slices,). 0 for the slice that its neighbours see: of those at one position the one with
             the lowest instance number, then with the lowest SOP Instance UID; 1, 2, ... for the others.
@@ -43,6 +48,7 @@ class AxialGeometry:
 
     order: npt.NDArray[np.int64]
     positions_mm: Floats
+    orientation: Orientation
     tilt_degrees: float
     duplicate_rank: npt.NDArray[np.int64]
     warnings: tuple[ScanWarning, ...]
@@ -63,10 +69,18 @@ def order_slices(
         sop_uids: SOP Instance UID of every slice.
 
     Raises:
-        GeometryError: If the orientations differ or are none (reasons mixed_orientation, bad_orientation).
+        GeometryError: If the orientations differ or are none, or a position lies beyond 10 m (reasons
+            mixed_orientation, bad_orientation, bad_position).
     """
     normal = slice_normal(image_orientations)
-    projected = np.asarray(image_positions, dtype=np.float64) @ normal
+    points = np.asarray(image_positions, dtype=np.float64)
+    if not np.all(np.abs(points) <= FARTHEST_MM):  # not "any beyond": nan is none either
+        raise GeometryError(
+            f"Image Position (0020,0032) must lie within {FARTHEST_MM / 1000:g} m of the origin. Export the series "
+            "again with its geometry.",
+            reason="bad_position",
+        )
+    projected = points @ normal
     groups = _group_by_position(projected)
 
     def rank(index: int) -> tuple[float, str]:
@@ -80,6 +94,7 @@ def order_slices(
     return AxialGeometry(
         order=np.concatenate([np.asarray(group, dtype=np.int64) for group in members]),
         positions_mm=np.repeat(distinct, counts),
+        orientation=cast("Orientation", tuple(np.median(np.asarray(image_orientations), axis=0).tolist())),
         tilt_degrees=tilt,
         duplicate_rank=np.concatenate([np.arange(count) for count in counts]),
         warnings=(*_tilt_warnings(tilt), *_spacing_warnings(distinct), *_duplicate_warnings(distinct, counts)),
@@ -97,6 +112,8 @@ def slice_normal(image_orientations: npt.ArrayLike) -> Floats:
     """
     orientations = np.asarray(image_orientations, dtype=np.float64)
     middle = np.median(orientations, axis=0)
+    if not np.all(np.abs(orientations) <= 1.0 + _ORIENTATION_TOLERANCE):  # also nan; beyond, products may overflow
+        raise _bad_orientation(middle)
     difference = float(np.abs(orientations - middle).max())
     if difference > _ORIENTATION_TOLERANCE:
         raise GeometryError(
@@ -106,11 +123,7 @@ def slice_normal(image_orientations: npt.ArrayLike) -> Floats:
         )
     row, column = middle[:3], middle[3:]
     if max(abs(row @ row - 1.0), abs(column @ column - 1.0), abs(row @ column)) > _ORIENTATION_TOLERANCE:
-        raise GeometryError(
-            "Image Orientation (0020,0037) must be two perpendicular unit vectors, "
-            f"not {', '.join(f'{value:.4g}' for value in middle)}.",
-            reason="bad_orientation",
-        )
+        raise _bad_orientation(middle)
     normal = np.cross(row, column)
     normal /= np.linalg.norm(normal)
     # Slices along the patient's axis have no side to the head: their largest component decides instead.
@@ -135,6 +148,14 @@ def median_spacing_mm(positions_mm: npt.ArrayLike) -> float | None:
     distances = np.diff(np.asarray(positions_mm, dtype=np.float64))
     distances = distances[distances > SAME_POSITION_MM]
     return float(np.median(distances)) if len(distances) else None
+
+
+def _bad_orientation(found: Floats) -> GeometryError:
+    return GeometryError(
+        "Image Orientation (0020,0037) must be two perpendicular unit vectors, "
+        f"not {', '.join(f'{value:.4g}' for value in found)}.",
+        reason="bad_orientation",
+    )
 
 
 def _group_by_position(projected: Floats) -> list[list[int]]:

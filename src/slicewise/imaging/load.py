@@ -13,13 +13,19 @@ import numpy.typing as npt
 from slicewise.errors import GeometryError, UnreadableFileError
 from slicewise.imaging.decode import DecodedSlice, decode_slice
 from slicewise.imaging.discover import SliceHeader
-from slicewise.imaging.geometry import AxialGeometry, order_slices
+from slicewise.imaging.geometry import FARTHEST_MM, AxialGeometry, order_slices
 from slicewise.imaging.series import Series
 from slicewise.results import Rejection
 from slicewise.volume import FloatImages, ScanWarning, SliceReference, Volume
 
 _SPACING_TOLERANCE = 1e-3
 """Largest relative difference of pixel spacing within a series."""
+
+_PIXEL_SPACING_MM = (0.05, 10.0)
+"""Pixel spacing of any scanner lies well within."""
+
+_LARGEST_BYTES = 4 * 1024**3
+"""Memory of the largest volume that is read, as float32: 4096 slices of 512 x 512 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +36,7 @@ class Stack:
         headers: From feet to head.
         geometry: Positions, tilt, duplicates; `order` refers to the headers that have a position, as found.
         pixel_spacing_mm: Distance between rows and between columns.
-        rejected: Slices without a position.
+        rejected: Slices without a usable position.
     """
 
     headers: tuple[SliceHeader, ...]
@@ -45,25 +51,27 @@ def stack_headers(series: Series) -> Stack:
     Raises:
         GeometryError: If they do not; `reason` is a code of `REASONS`.
     """
-    placed = [item for item in series.headers if item.image_position is not None and item.image_orientation is not None]
+    problems = [_position_problem(item) for item in series.headers]
+    placed = [item for item, problem in zip(series.headers, problems, strict=True) if problem is None]
+    rejected = tuple(problem for problem in problems if problem is not None)
     if not placed:
         raise GeometryError(
-            "No slice states Image Position (0020,0032) and Image Orientation (0020,0037), so the slices cannot be "
-            "ordered. Export the series again with its geometry.",
-            reason="no_position",
+            "No slice states a usable Image Position (0020,0032) and Image Orientation (0020,0037), so the slices "
+            "cannot be ordered. Export the series again with its geometry.",
+            reason=rejected[0].reason,
         )
     _refuse_mixed(placed, "mixed_patients", "Patient ID (0010,0020)", [item.patient_id for item in placed])
     _refuse_mixed(
         placed, "mixed_matrix", "Rows x Columns (0028,0010)", [f"{item.rows} x {item.columns}" for item in placed]
     )
+    _refuse_too_large(placed)
     spacing = _pixel_spacing(placed)
     geometry = _geometry(placed)
-    without = [item for item in series.headers if item.image_position is None or item.image_orientation is None]
     return Stack(
         headers=tuple(placed[index] for index in geometry.order),
         geometry=geometry,
         pixel_spacing_mm=spacing,
-        rejected=tuple(_without_position(item) for item in without),
+        rejected=rejected,
     )
 
 
@@ -118,6 +126,7 @@ def load_volume(series: Series, workers: int = 2) -> tuple[Volume, tuple[Rejecti
         study_uid=series.study_uid,
         series_uid=series.series_uid,
         modality=series.modality,
+        orientation=geometry.orientation,
         warnings=warnings,
     )
     return volume, rejected
@@ -154,6 +163,13 @@ def _pixel_spacing(headers: Sequence[SliceHeader]) -> tuple[float, float]:
         )
     table = np.array(known)
     low, high = table.min(axis=0), table.max(axis=0)
+    smallest, largest = _PIXEL_SPACING_MM
+    if low.min() < smallest or high.max() > largest:
+        raise GeometryError(
+            f"Pixel Spacing (0028,0030) is {low[0]:g} x {low[1]:g} to {high[0]:g} x {high[1]:g} mm; expected "
+            f"{smallest:g} to {largest:g} mm. Export the series again with its geometry.",
+            reason="bad_spacing",
+        )
     if np.any(high - low > _SPACING_TOLERANCE * low):
         raise GeometryError(
             f"The slices differ in Pixel Spacing (0028,0030): from {low[0]:g} x {low[1]:g} to {high[0]:g} x "
@@ -163,9 +179,28 @@ def _pixel_spacing(headers: Sequence[SliceHeader]) -> tuple[float, float]:
     return known[0]
 
 
-def _without_position(header: SliceHeader) -> Rejection:
-    message = f"{header.file}: has no Image Position (0020,0032) or Image Orientation (0020,0037); the others have."
-    return Rejection(header.file, "unreadable", "no_position", message, header.series_uid)
+def _refuse_too_large(headers: Sequence[SliceHeader]) -> None:
+    """Refuses a series before memory is taken for it; its slices have one matrix."""
+    first = headers[0]
+    size = len(headers) * first.rows * first.columns * np.dtype(np.float32).itemsize
+    if size <= _LARGEST_BYTES:
+        return
+    raise GeometryError(
+        f"{len(headers)} slices of {first.rows} x {first.columns} pixels need {size / 1024**3:.1f} GiB of memory; "
+        f"expected up to {_LARGEST_BYTES / 1024**3:g}. Split the series.",
+        reason="too_large",
+    )
+
+
+def _position_problem(header: SliceHeader) -> Rejection | None:
+    """Returns why a slice has no place in the stack, None if it has."""
+    if header.image_position is None or header.image_orientation is None:
+        reason, problem = "no_position", "has no usable Image Position (0020,0032) or Image Orientation (0020,0037)"
+    elif max(map(abs, header.image_position)) > FARTHEST_MM:
+        reason, problem = "bad_position", f"its Image Position (0020,0032) lies beyond {FARTHEST_MM / 1000:g} m"
+    else:
+        return None
+    return Rejection(header.file, "unreadable", reason, f"{header.file}: {problem}.", header.series_uid)
 
 
 def _decode_into(
@@ -179,6 +214,9 @@ def _decode_into(
             image: DecodedSlice = decode_slice(header.path)
         except UnreadableFileError as error:
             return Rejection(header.file, "unreadable", error.reason, str(error), header.series_uid)
+        if image.values.shape != values.shape[1:]:  # NumPy would repeat a single row or column
+            message = f"{header.file}: was changed while the series was read. Run again."
+            return Rejection(header.file, "unreadable", "undecodable", message, header.series_uid)
         values[index] = image.values
         return image.warnings
 

@@ -6,16 +6,17 @@ A change of its output must raise `slicewise.task.PREPROCESSING_VERSION`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from slicewise.imaging.geometry import median_spacing_mm
+from slicewise.imaging.orientation import turn_to_canonical
 from slicewise.task import PreprocessingParameters
-from slicewise.volume import FloatImages, ScanWarning, Volume
+from slicewise.volume import CANONICAL_ORIENTATION, FloatImages, ScanWarning, Volume
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,14 +34,16 @@ class ModelInput:
     """A series on the grid of a task, and the way back to its original slices.
 
     Attributes:
-        values: HU, shape (inputs, size, size), int16.
+        values: HU, shape (inputs, size, size), int16; row numbers count to the patient's back,
+            column numbers to the patient's left.
         positions_mm: Position along the slice normal, shape (inputs,), ascending.
         duplicate_rank: Shape (inputs,). 0 for inputs that their neighbours see, above for further ones there.
         slab_of_slice: Shape (slices,): index of the input that each original slice went into.
         origin_px: Row and column, in the original image, of the centre of the first grid pixel; whole numbers are
             pixel centres.
-        step_px: Original rows and columns from one grid pixel to the next.
+        step_px: Original rows and columns from one grid pixel to the next, negative where they count against the grid.
         warnings: What this step adds to the warnings of the volume: no_body_found.
+        transposed: The original rows lie along the columns of the grid, and the columns along its rows.
     """
 
     values: npt.NDArray[np.int16]
@@ -50,6 +53,7 @@ class ModelInput:
     origin_px: tuple[float, float]
     step_px: tuple[float, float]
     warnings: tuple[ScanWarning, ...] = ()
+    transposed: bool = False
 
     def to_original(self, rows: npt.ArrayLike, columns: npt.ArrayLike) -> tuple[Floats, Floats]:
         """Maps pixels of the grid to the original images.
@@ -61,9 +65,10 @@ class ModelInput:
         Returns:
             Rows and columns in the original image, in the shapes given, whole numbers again at pixel centres.
         """
+        along_rows, along_columns = (columns, rows) if self.transposed else (rows, columns)
         return (
-            self.origin_px[0] + self.step_px[0] * np.asarray(rows, dtype=np.float64),
-            self.origin_px[1] + self.step_px[1] * np.asarray(columns, dtype=np.float64),
+            self.origin_px[0] + self.step_px[0] * np.asarray(along_rows, dtype=np.float64),
+            self.origin_px[1] + self.step_px[1] * np.asarray(along_columns, dtype=np.float64),
         )
 
 
@@ -74,28 +79,36 @@ def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInpu
         volume: The series.
         parameters: The grid and how the head is found.
     """
-    centre_px, warnings = _locate_head(volume, parameters)
-    slab_of_slice = _assign_slabs(volume, parameters.slab_mm)
-    step_px = tuple(parameters.pixel_mm / spacing for spacing in volume.pixel_spacing_mm)
-    origin_px = tuple(
-        centre - step * (parameters.size - 1) / 2 for centre, step in zip(centre_px, step_px, strict=True)
+    turn = turn_to_canonical(volume.orientation)
+    upright = replace(
+        volume,
+        values=turn.apply(volume.values),
+        pixel_spacing_mm=turn.swap(volume.pixel_spacing_mm),
+        orientation=CANONICAL_ORIENTATION,
     )
-    values = _resample_slabs(volume.values, slab_of_slice, origin_px, step_px, parameters.size)
+    centre_px, warnings = _locate_head(upright, parameters)
+    slab_of_slice = _assign_slabs(volume, parameters.slab_mm)
+    row_step, column_step = (parameters.pixel_mm / spacing for spacing in upright.pixel_spacing_mm)
+    half = (parameters.size - 1) / 2
+    grid = (centre_px[0] - row_step * half, centre_px[1] - column_step * half), (row_step, column_step)
+    values = _resample_slabs(upright.values, slab_of_slice, *grid, parameters.size)
+    origin_px, step_px = turn.grid_in_original(*grid, (volume.values.shape[1], volume.values.shape[2]))
     return ModelInput(
         values=values,
         positions_mm=_slab_means(volume.positions_mm, slab_of_slice),
         duplicate_rank=_duplicate_rank(volume, slab_of_slice),
         slab_of_slice=slab_of_slice,
-        origin_px=(origin_px[0], origin_px[1]),
-        step_px=(step_px[0], step_px[1]),
+        origin_px=origin_px,
+        step_px=step_px,
         warnings=warnings,
+        transposed=turn.transposed,
     )
 
 
 def _locate_head(
     volume: Volume, parameters: PreprocessingParameters
 ) -> tuple[tuple[float, float], tuple[ScanWarning, ...]]:
-    """Finds the centre of the head in the plane, in original pixels, one for the whole series.
+    """Finds the centre of the head in the plane, in pixels of the volume, one for the whole series.
 
     The head is the largest connected body after an opening in the plane, which parts it from headrest and cushions;
     its centre is that of its bounding box.
@@ -158,32 +171,26 @@ def _resample_slabs(
     size: int,
 ) -> npt.NDArray[np.int16]:
     """Averages the slices of every slab, then resamples it in the plane: both are linear, so the order is free."""
-    rows_used, row_weights = _used(_weights(values.shape[1], origin_px[0], step_px[0], size))
-    columns_used, column_weights = _used(_weights(values.shape[2], origin_px[1], step_px[1], size))
+    row_weights = _weights(values.shape[1], origin_px[0], step_px[0], size)
+    column_weights = _weights(values.shape[2], origin_px[1], step_px[1], size)
     inside = np.outer(row_weights.sum(axis=1), column_weights.sum(axis=1))
     air = np.float32(OUTSIDE_HU) * (np.float32(1.0) - inside)
     starts = np.searchsorted(slab_of_slice, np.arange(slab_of_slice[-1] + 2))
     result = np.empty((len(starts) - 1, size, size), dtype=np.int16)
     for slab, (start, stop) in enumerate(pairwise(starts.tolist())):
-        image = values[start:stop, rows_used, columns_used]
-        image = image[0] if stop - start == 1 else image.mean(axis=0)
-        resampled = row_weights @ (image @ column_weights.T) + air
+        image = values[start] if stop - start == 1 else values[start:stop].mean(axis=0)
+        rows_done = row_weights @ image
+        resampled = (column_weights @ np.ascontiguousarray(rows_done.T)).T + air
         result[slab] = np.clip(np.rint(resampled), OUTSIDE_HU, _INT16.max)
     return result
 
 
-def _used(weights: FloatImages) -> tuple[slice, FloatImages]:
-    """Returns the pixels that have any weight, and the weights of those: the rest need not be multiplied."""
-    used = np.flatnonzero(weights.any(axis=0))
-    span = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
-    return span, np.ascontiguousarray(weights[:, span])
-
-
-def _weights(pixels: int, origin: float, step: float, size: int) -> FloatImages:
+def _weights(pixels: int, origin: float, step: float, size: int) -> sparse.csr_array:
     """Returns the weights of linear interpolation against aliasing along one axis, shape (size, pixels).
 
     A triangle around every grid pixel, one step wide to either side, or one original pixel where the grid is finer.
-    Each row sums to 1 over an endless image; what is short of 1 lies outside.
+    Each row sums to 1 over an endless image; what is short of 1 lies outside. Sparse: a row has a handful of weights,
+    and unlike a dense product the sum does not depend on the number of threads.
     """
     centres = origin + step * np.arange(size)
     reach = max(1.0, step)
@@ -191,7 +198,6 @@ def _weights(pixels: int, origin: float, step: float, size: int) -> FloatImages:
     index = first[:, None] + np.arange(int(2 * reach) + 3)
     triangle = np.maximum(0.0, 1.0 - np.abs(index - centres[:, None]) / reach)
     triangle /= triangle.sum(axis=1, keepdims=True)
-    weights = np.zeros((size, pixels))
-    row, place = np.nonzero((index >= 0) & (index < pixels))
-    weights[row, index[row, place]] = triangle[row, place]
-    return weights.astype(np.float32)
+    row, place = np.nonzero((index >= 0) & (index < pixels) & (triangle > 0))
+    entries = (triangle[row, place].astype(np.float32), (row, index[row, place]))
+    return sparse.csr_array(entries, shape=(size, pixels))

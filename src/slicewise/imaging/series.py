@@ -108,16 +108,16 @@ def group_studies(headers: Iterable[SliceHeader]) -> tuple[Study, ...]:
     """Groups images by Study and Series Instance UID, in the order they were found.
 
     File names and folders play no part: a series split over two folders comes together. Images of different patients
-    under one Series Instance UID stay one series, which `load_volume` refuses (mixed_patients).
+    under one Series Instance UID stay one series, which `load_volume` refuses (mixed_patients); series of different
+    patients under one Study Instance UID, as careless anonymisation leaves them, are two studies.
     """
-    studies: dict[str, dict[str, list[SliceHeader]]] = {}
+    by_uid: dict[tuple[str, str], list[SliceHeader]] = {}
     for header in headers:
-        studies.setdefault(header.study_uid, {}).setdefault(header.series_uid, []).append(header)
-    result = []
-    for study_uid, by_series in studies.items():
-        series = tuple(Series(tuple(items)) for items in by_series.values())
-        result.append(Study(series[0].patient_id, study_uid, series))
-    return tuple(result)
+        by_uid.setdefault((header.study_uid, header.series_uid), []).append(header)
+    studies: dict[tuple[str, str], list[Series]] = {}
+    for series in (Series(tuple(items)) for items in by_uid.values()):
+        studies.setdefault((series.patient_id, series.study_uid), []).append(series)
+    return tuple(Study(patient_id, study_uid, tuple(items)) for (patient_id, study_uid), items in studies.items())
 
 
 def choose_series(
