@@ -5,11 +5,16 @@ from typing import Any, Protocol
 
 import msgspec
 import pytest
+from hypothesis import settings
 
 from slicewise.config import FusionConfig, RunConfig
 from slicewise.package import Calibration, EncoderArchitecture, FusionArchitecture, Manifest, Provenance
 from slicewise.patients import SeenPatients
 from slicewise.task import load_task
+
+# No time limit an example: the machine may be busy. Everything else as hypothesis has it, here and under CI.
+settings.register_profile("slicewise", settings(), deadline=None)
+settings.load_profile("slicewise")
 
 
 @pytest.fixture(scope="session")
