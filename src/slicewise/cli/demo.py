@@ -12,7 +12,7 @@ from slicewise.cli.common import add_common_options
 STUDIES, HOLDOUT, SEED, NEW_SEED = 120, 0.25, 1, 2
 MATRIX = 256
 CONFIG = Path(__file__).with_name("demo.toml")
-# From nothing, stage 1 needs an hour on two cores to get somewhere (recipes/ has that recipe).
+# From nothing, stage 1 needs about half an hour to get somewhere (recipes/ has that recipe).
 INIT = "ich-phantom-small"
 
 EPILOG = """\

@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # `evaluate --predictions` works without the libraries that t
     from slicewise.inference.detector import Detector
 
 Split = Literal["test", "all"]
-SPLITS: tuple[Split, ...] = ("test", "all")
 
 
 def predict_dataset(
