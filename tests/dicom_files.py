@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SLOPE, INTERCEPT = 1.0, -1024.0
 
@@ -38,6 +40,11 @@ def head_values(slices: int = 12, matrix: int = 64) -> npt.NDArray[np.float32]:
     brain = 30.0 + 8.0 * z + 5.0 * y + 3.0 * x
     values = np.where(radius < 0.75, brain, np.where(radius < 0.85, 900.0, -1000.0))
     return np.rint(values).astype(np.float32)
+
+
+def brightness(patient_id: str) -> int:
+    """Returns HU that the images of a patient are brighter: no two patients have the same images. P1 has 0."""
+    return (int.from_bytes(patient_id.encode()) - int.from_bytes(b"P1")) % 61
 
 
 def make_dataset(
@@ -138,13 +145,13 @@ def write_series(
         patient_id: Patient ID.
         study_uid: Study Instance UID; by default one that follows from the patient ID.
         series_uid: Series Instance UID; by default one that follows from the study.
-        values: HU, shape (slices, rows, columns).
+        values: HU, shape (slices, rows, columns); by default those of `head_values`, a few HU brighter by patient.
         **tags: Elements by keyword for every file; None leaves the element out.
 
     Returns:
         The files, from feet to head.
     """
-    images = head_values(slices, matrix) if values is None else values
+    images = head_values(slices, matrix) + brightness(patient_id) if values is None else values
     study = study_uid or seeded_uid("study", patient_id)
     series = series_uid or seeded_uid("series", study)
     step = spacing_mm / np.cos(np.deg2rad(tilt_degrees))
@@ -164,3 +171,76 @@ def write_series(
         dataset = make_dataset(values=image, sop_uid=sop_uid, **(common | tags))
         paths.append(write_dataset(folder / f"IM{(index * 7919) % 1009:04d}.dcm", dataset))
     return paths
+
+
+def encapsulated(
+    dataset: Dataset, syntax: str, codestreams: Sequence[bytes], *, fragments: int = 1, has_offsets: bool = True
+) -> Dataset:
+    """Gives an image compressed pixel data.
+
+    Args:
+        dataset: The image, which is changed.
+        syntax: Transfer Syntax UID.
+        codestreams: One a frame.
+        fragments: Fragments a frame.
+        has_offsets: Write a Basic Offset Table.
+
+    Returns:
+        The image.
+    """
+    dataset.PixelData = encapsulate(list(codestreams), fragments_per_frame=fragments, has_bot=has_offsets)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    return dataset
+
+
+def sequence(**tags: Any) -> list[Dataset]:
+    """Returns a sequence of one item."""
+    item = Dataset()
+    for keyword, value in tags.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+def frame_group(position_mm: float, **sequences: Any) -> Dataset:
+    """Returns the functional groups of one frame: its position along the patient's axis, and others by keyword."""
+    position = sequence(ImagePositionPatient=[-112.0, -112.0, position_mm])
+    return sequence(PlanePositionSequence=position, **sequences)[0]
+
+
+def make_enhanced(
+    pixels: npt.NDArray[np.int16] | npt.NDArray[np.uint16],
+    groups: Sequence[Dataset] | None = None,
+    shared: Dataset | None = None,
+    **tags: Any,
+) -> Dataset:
+    """Returns one enhanced CT image.
+
+    Args:
+        pixels: Stored values, shape (frames, rows, columns).
+        groups: Functional groups of every frame; by default positions 5 mm apart, from feet to head.
+        shared: Shared functional groups; by default orientation, spacing, kernel, and slope 1 with intercept -1024.
+        **tags: Elements by keyword; None leaves the element out.
+    """
+    rescale = {"RescaleIntercept": INTERCEPT, "RescaleSlope": SLOPE, "RescaleType": "HU"}
+    common = sequence(
+        PlaneOrientationSequence=sequence(ImageOrientationPatient=orientation()),
+        PixelMeasuresSequence=sequence(PixelSpacing=[3.5, 3.5], SliceThickness=5.0),
+        CTImageFrameTypeSequence=sequence(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]),
+        CTReconstructionSequence=sequence(ConvolutionKernel="H30s"),
+        PixelValueTransformationSequence=sequence(**rescale),
+    )[0]
+    in_groups = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
+    outside = dict.fromkeys((*in_groups, "ConvolutionKernel", "RescaleIntercept", "RescaleSlope"))
+    elements: dict[str, Any] = {
+        "SOPClassUID": EnhancedCTImageStorage,
+        "NumberOfFrames": len(pixels),
+        "PixelData": pixels.tobytes() + b"\0" * (pixels.nbytes % 2),
+        "SharedFunctionalGroupsSequence": [common if shared is None else shared],
+        "PerFrameFunctionalGroupsSequence": (
+            [frame_group(5.0 * index) for index in range(len(pixels))] if groups is None else list(groups)
+        ),
+    }
+    return make_dataset(pixels=pixels[0], **(outside | elements | tags))

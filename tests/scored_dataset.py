@@ -51,7 +51,7 @@ def write_dataset(path: Path, task: Task, *, patients: int, test: int, seed: int
             series_uid=f"1.2.{number}.1",
             source_digest="",
             slices=tuple(
-                SliceReference(f"ID_{number:04x}{index:05x}", 1, f"{number}/{index}.dcm") for index in range(6)
+                SliceReference(f"ID_{number:04x}{index:05x}", 1, f"{number}/{index}.dcm", index) for index in range(6)
             ),
             positions_mm=tuple(5.0 * index for index in range(SLICES)),
             labels=tuple((int(value),) * len(task.labels) for value in labels),
@@ -67,7 +67,7 @@ def write_dataset(path: Path, task: Task, *, patients: int, test: int, seed: int
         write_series(path, record, np.ascontiguousarray(values))
         records.append(record)
     splits = {f"P{number}": "test" if number >= patients - test else "train" for number in range(patients)}
-    write_tables(path, records, task.label_names, splits)
+    write_tables(path, records, task.label_names, splits, ())
     write_manifest(path, DatasetManifest("table", task, task.preprocessing.digest(), "test", complete=True))
     return Dataset.open(path)
 

@@ -104,7 +104,9 @@ def test_the_map_in_the_readme_names_every_module() -> None:
     "name", ["any", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
 )
 def test_no_label_name_stands_in_code(name: str) -> None:
-    allowed = {SOURCE / "data" / "rsna.py"} | set((SOURCE / "phantom").rglob("*.py"))
+    # The readers of public datasets know the words of their files, the phantom what it draws.
+    allowed = {SOURCE / "data" / name for name in ("rsna.py", "cq500.py", "bhx.py")}
+    allowed |= set((SOURCE / "phantom").rglob("*.py"))
     allowed |= {SOURCE / "cli" / "phantom.py"}
     quoted = re.compile(rf"""["']{name}["']""")
     for path in SOURCE.rglob("*.py"):

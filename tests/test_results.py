@@ -25,6 +25,7 @@ from slicewise.results import (
     write_slices_csv,
     write_studies_csv,
 )
+from slicewise.source import Source
 from slicewise.volume import ScanWarning
 
 LABELS = ("any", "left")
@@ -45,7 +46,7 @@ def make_results() -> Results:
     warnings = (ScanWarning("tilted", "The gantry is tilted."),)
     probabilities = {"any": 0.2, "left": 1 / 3}
     series = SeriesResult("P,1", "1.2", "1.3", slices, probabilities, 12.5, warnings)
-    study = StudyResult("P,1", "1.2", (series,), probabilities, warnings, {"1.2.0": "private/IM0"})
+    study = StudyResult("P,1", "1.2", (series,), probabilities, warnings, {"1.2.0": Source("private/IM0", "IM0")})
     model = ModelSummary(
         name="m",
         version="1",
@@ -71,6 +72,13 @@ def test_json_follows_its_schema_and_comes_back() -> None:
     assert loaded.studies[0].series == results.studies[0].series
     assert loaded.disclaimer == DISCLAIMER
     assert b"private" not in content
+    assert loaded.studies[0].sources == {}
+
+
+def test_the_schema_promises_no_sources() -> None:
+    definitions = results_schema()["$defs"]
+    assert "sources" not in definitions["StudyResult"]["properties"]
+    assert "Source" not in definitions
 
 
 def test_the_schema_refuses_what_does_not_fit() -> None:

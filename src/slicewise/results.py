@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from slicewise.files import write_atomically
+from slicewise.source import Source
 from slicewise.volume import ScanWarning
 
 RESULTS_SCHEMA_VERSION = 1
@@ -92,8 +93,8 @@ class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
         series: Results of the series that were read.
         probabilities: Probability of every label for the study, by the study rule of the task.
         warnings: Warnings of all series.
-        paths: Where the file of every SOP instance lies on this machine, so that writers can read it again. Written
-            to no file.
+        sources: Where the file of every SOP Instance UID lies on this machine, so that writers can read it again.
+            Written to no file.
     """
 
     patient_id: str
@@ -101,7 +102,7 @@ class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
     series: tuple[SeriesResult, ...]
     probabilities: dict[str, float]
     warnings: tuple[ScanWarning, ...]
-    paths: dict[str, str] = {}
+    sources: dict[str, Source] = {}
 
 
 class ModelSummary(msgspec.Struct, frozen=True):
@@ -147,6 +148,7 @@ class Results(msgspec.Struct, frozen=True):
         rejected: Files and series that were not scored.
         software_version: Version of slicewise.
         disclaimer: What the results must not be used for.
+        anonymous: The ids are keyed hashes and the file names are left out, see `slicewise.reporting.anonymous`.
         schema_version: Version of the JSON form.
     """
 
@@ -155,6 +157,7 @@ class Results(msgspec.Struct, frozen=True):
     rejected: tuple[Rejection, ...]
     software_version: str
     disclaimer: str = DISCLAIMER
+    anonymous: bool = False
     schema_version: int = RESULTS_SCHEMA_VERSION
 
 
@@ -175,12 +178,15 @@ def aggregate(probabilities: Sequence[dict[str, float]], rule: str) -> dict[str,
 
 def results_schema() -> dict[str, Any]:
     """Returns the JSON Schema (draft 2020-12) of `results.json`."""
-    return msgspec.json.schema(Results)
+    schema = msgspec.json.schema(Results)
+    del schema["$defs"]["StudyResult"]["properties"]["sources"]
+    del schema["$defs"]["Source"]
+    return schema
 
 
 def encode_results(results: Results) -> bytes:
-    """Returns `results.json`, indented, without the paths of this machine."""
-    studies = tuple(msgspec.structs.replace(study, paths={}) for study in results.studies)
+    """Returns `results.json`, indented, without the sources of this machine."""
+    studies = tuple(msgspec.structs.replace(study, sources={}) for study in results.studies)
     content = msgspec.structs.replace(results, studies=studies)
     try:
         encoded = msgspec.json.encode(content)

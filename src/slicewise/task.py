@@ -111,11 +111,14 @@ class SeriesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         modality: Modality, (0008,0060), as in "CT".
         minimum_slices: Series with fewer slices are not read.
         maximum_angle_degrees: Largest angle between slice normal and patient axis of a series that counts as axial.
+        body_parts: Words for the part of the body that is read. A series whose description, or else whose Body Part
+            Examined, (0018,0015), names another known part and none of these is not read; empty to read any part.
     """
 
     modality: str
     minimum_slices: int
     maximum_angle_degrees: float
+    body_parts: tuple[str, ...] = ()
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

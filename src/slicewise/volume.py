@@ -35,11 +35,13 @@ class SliceReference(msgspec.Struct, frozen=True):
         sop_uid: SOP Instance UID, (0008,0018).
         frame: Frame number within the instance, from 1; 1 for a single-frame image.
         file: Path relative to the input it was found under, with forward slashes.
+        slice_index: Index of the slice in its series: from the feet for DICOM, along the stored axis for NIfTI; from 0.
     """
 
     sop_uid: str
     frame: int
     file: str
+    slice_index: int
 
 
 @dataclass(frozen=True, eq=False)

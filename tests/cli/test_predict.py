@@ -6,13 +6,18 @@ import json
 import os
 import re
 import shutil
+import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from dicom_files import seeded_uid, write_series
+from planted import MALFORMED_SLICES, MARK, NAMES, identity, plant_malformed, traces
 from slicewise.cli.main import main
+from slicewise.imaging.reasons import REASONS
 
 LABELS = ["any", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
 Predict = Callable[..., int]
@@ -20,8 +25,8 @@ Predict = Callable[..., int]
 
 @pytest.fixture
 def predict(tmp_path: Path) -> Predict:
-    def call(*arguments: object, formats: str = "csv,json") -> int:
-        options = ["--output", str(tmp_path / "out"), "--quiet", "--formats", formats]
+    def call(*arguments: object, formats: str = "csv,json", output: str = "out") -> int:
+        options = ["--output", str(tmp_path / output), "--quiet", "--formats", formats]
         return main(["predict", *map(str, arguments), *options])
 
     return call
@@ -178,13 +183,218 @@ def test_the_report_shows_its_progress(
     assert progress.count("9/9") >= 2
 
 
-def test_results_hold_no_name_and_no_path_of_this_machine(tmp_path: Path, predict: Predict) -> None:
-    write_series(tmp_path / "in", slices=9, PatientName="Secret^Name")
-    assert predict(tmp_path / "in", formats="csv,json,html") == 0
-    for path in (tmp_path / "out").iterdir():
-        text = path.read_text()
-        assert "Secret" not in text, path
-        assert str(tmp_path) not in text, path
+def written(folder: Path) -> str:
+    """Returns all that a call wrote, the names of the files as well."""
+    return "\n".join(f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in sorted(folder.iterdir()))
+
+
+@pytest.fixture
+def flag_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags every slice, so that the report shows its picture."""
+    monkeypatch.setattr("slicewise.results.ModelSummary.flagged", lambda self, _: self.labels)
+
+
+@pytest.mark.usefixtures("flag_all")
+@pytest.mark.parametrize("charset", NAMES)
+def test_results_hold_no_identity_and_no_path_of_this_machine(
+    tmp_path: Path, predict: Predict, capfd: pytest.CaptureFixture[str], charset: str
+) -> None:
+    write_series(tmp_path / "in", slices=9, **identity(charset))
+    bad = plant_malformed(tmp_path / "in", charset)
+    assert predict(tmp_path / "in", formats="csv,json,html") == 3
+    rejected = {row["path"]: row["reason"] for row in read(tmp_path / "out" / "rejected.csv")}
+    assert len(rejected) == bad
+    assert len(read(tmp_path / "out" / "slices.csv")) == 9 + MALFORMED_SLICES - 5
+    assert {"not_dicom", "truncated", "no_position", "bad_rescale", "missing_tag"} <= set(rejected.values())
+    captured = capfd.readouterr()
+    for text in (written(tmp_path / "out"), captured.out, captured.err):
+        assert traces(text, charset) == []
+    assert str(tmp_path) not in written(tmp_path / "out")
+
+
+def plant_everywhere(folder: Path, charset: str) -> None:
+    """Writes a scan with identity in the ids and texts that results name otherwise, and in folders and files."""
+    name = NAMES[charset].replace("^", " ")
+    place = folder / f"{MARK} {name}"
+    tags = identity(charset) | {"SeriesDescription": f"{MARK} {name}"}
+    patient_id, study_uid = f"{MARK} {name}", f"{MARK}.study"
+    scan = write_series(
+        place / "scan", slices=9, patient_id=patient_id, study_uid=study_uid, series_uid=f"{MARK}.scan", **tags
+    )
+    for path in scan:
+        path.rename(path.with_name(f"{MARK}{path.name}"))
+    write_series(
+        place / "bone",
+        slices=9,
+        patient_id=patient_id,
+        study_uid=study_uid,
+        series_uid=f"{MARK}.bone",
+        ConvolutionKernel="BONE",
+        **tags,
+    )
+    write_series(place / "odd", slices=9, patient_id=patient_id, series_uid="odd", Modality=MARK, **tags)
+    write_series(place / "flat", slices=9, patient_id=name, series_uid="flat", ImagePositionPatient=None, **tags)
+    plant_malformed(place, charset)
+    (place / f"{name}.txt").write_text("no image")
+    with zipfile.ZipFile(place / f"{name}.zip", "w") as archive:
+        archive.writestr(f"../{MARK}", b"leads out")
+
+
+@pytest.mark.usefixtures("flag_all")
+@pytest.mark.parametrize("charset", NAMES)
+def test_anonymous_results_hold_no_identity_at_all(
+    tmp_path: Path, predict: Predict, capfd: pytest.CaptureFixture[str], charset: str
+) -> None:
+    plant_everywhere(tmp_path / "in", charset)
+    assert predict(tmp_path / "in", formats="csv,json,html", output="named") == 3
+    assert MARK in written(tmp_path / "named")
+    capfd.readouterr()
+    options = ["--output", str(tmp_path / "out"), "--anonymous"]  # with its progress
+    assert main(["predict", str(tmp_path / "in"), *options]) == 3
+    captured = capfd.readouterr()
+    for text in (written(tmp_path / "out"), captured.out, captured.err):
+        assert traces(text, charset) == []
+        assert ".dcm" not in text
+    for table in ("slices", "series", "studies"):
+        for row in read(tmp_path / "out" / f"{table}.csv"):
+            assert all(re.fullmatch("[0-9a-f]{32}", row[key]) for key in row if key.endswith(("_id", "_uid")))
+    named, anonymous = (read(tmp_path / name / "rejected.csv") for name in ("named", "out"))
+    assert Counter(row["reason"] for row in anonymous) == Counter(row["reason"] for row in named)
+    assert {row["message"] for row in anonymous} == {REASONS[row["reason"]] for row in named}
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["anonymous"] is True
+
+
+@pytest.mark.usefixtures("flag_all")
+def test_anonymous_results_have_the_same_scores_and_pictures(tmp_path: Path, predict: Predict) -> None:
+    for patient_id in ("A", "B"):
+        write_series(tmp_path / "in" / patient_id, slices=9, patient_id=patient_id)
+    for output, options in (("named", []), ("out", ["--anonymous"])):
+        assert predict(tmp_path / "in", *options, formats="csv,html", output=output) == 0
+    named, anonymous = (read(tmp_path / name / "slices.csv") for name in ("named", "out"))
+    scores = [sorted(list(row.values())[6:] for row in rows) for rows in (named, anonymous)]
+    assert scores[0] == scores[1]
+    pictures = [
+        Counter(re.findall(r"data:image/jpeg;base64,[^\"]*", (tmp_path / name / "report.html").read_text()))
+        for name in ("named", "out")
+    ]
+    assert pictures[0] == pictures[1]
+    assert pictures[0].total() == 2 * 2 * 9
+    assert len({row["patient_id"] for row in anonymous}) == 2
+    assert len({row["sop_uid"] for row in anonymous}) == 18
+
+
+def test_calls_agree_on_hashes_with_a_key_and_never_without(tmp_path: Path, predict: Predict) -> None:
+    write_series(tmp_path / "in", slices=9)
+
+    def uids(*options: object) -> list[str]:
+        assert predict(tmp_path / "in", "--anonymous", *options, formats="csv") == 0
+        return [row["sop_uid"] for row in read(tmp_path / "out" / "slices.csv")]
+
+    key = ["--anonymous-key", tmp_path / "secret.key"]
+    assert uids(*key) == uids(*key)
+    (tmp_path / "secret.key").unlink()
+    assert len({tuple(uids(*key)), tuple(uids()), tuple(uids())}) == 3
+
+
+@pytest.mark.parametrize("formats", ["dicom", "csv, fhir", "dicom,nonsense"])
+def test_anonymous_results_are_refused_in_formats_that_copy_identity(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str], formats: str
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    assert predict(tmp_path / "in", "--anonymous", formats=formats) == 2
+    assert "copies the identity of the patient, which --anonymous leaves out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_key_is_refused_without_anonymous_results(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    assert predict(tmp_path / "in", "--anonymous-key", tmp_path / "key") == 2
+    assert "has no use without --anonymous" in capsys.readouterr().err
+    assert not (tmp_path / "key").exists()
+
+
+def test_a_key_is_refused_beside_the_results(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for folder in ("out", "link"):
+        assert predict(tmp_path / "in", "--anonymous", "--anonymous-key", tmp_path / folder / "key") == 2
+        assert "lies in --output" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_key_that_is_too_short_is_refused_before_anything_is_scored(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    (tmp_path / "key").write_text("password")
+    assert predict(tmp_path / "in", "--anonymous", "--anonymous-key", tmp_path / "key") == 2
+    assert "expected a key of 32 to 4096 bytes, found 8" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_anonymous_results_do_not_lie_beside_named_ones(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    assert predict(tmp_path / "in", formats="json") == 0
+    named = (tmp_path / "out" / "results.json").read_bytes()
+    assert predict(tmp_path / "in", "--anonymous", formats="csv") == 2
+    assert "results.json of another call lies there and may name patients" in capsys.readouterr().err
+    assert (tmp_path / "out" / "results.json").read_bytes() == named
+    assert predict(tmp_path / "in", "--anonymous", formats="json") == 0
+    assert b"P1" not in (tmp_path / "out" / "results.json").read_bytes()
+
+
+class _Entries(list[os.DirEntry[str]]):
+    """What `os.scandir` returns: entries of a folder, to be closed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_results_do_not_depend_on_the_order_of_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Predict
+) -> None:
+    for patient_id in ("A", "B", "C"):
+        write_series(tmp_path / "in" / patient_id, slices=9, patient_id=patient_id)
+        folder = tmp_path / "in" / patient_id
+        write_series(folder / "few", slices=2, patient_id=patient_id, series_uid=f"few.{patient_id}")
+        write_series(folder / "flat", slices=9, patient_id=f"{patient_id}2", ImagePositionPatient=None)
+        (tmp_path / "in" / patient_id / "notes.txt").write_text("no image")
+    shutil.copy(tmp_path / "in" / "B" / "notes.txt", tmp_path / "in")
+    ordinary = os.scandir
+    outcomes = set()
+    for backwards in (False, True):
+
+        def ordered(folder: str, *, reverse: bool = backwards) -> _Entries:
+            with ordinary(folder) as entries:
+                return _Entries(sorted(entries, key=lambda entry: entry.name, reverse=reverse))
+
+        monkeypatch.setattr("os.scandir", ordered)
+        assert predict(tmp_path / "in", formats="csv,json") == 3
+        monkeypatch.setattr("os.scandir", ordinary)
+        outcomes.add(written(tmp_path / "out"))
+    assert len(outcomes) == 1
+    paths = [row["path"] for row in read(tmp_path / "out" / "rejected.csv")]
+    assert len(paths) >= 3 + 3 + 4
+    assert paths == sorted(paths)
+
+
+def test_an_archive_and_its_folder_have_the_same_outcome(tmp_path: Path, predict: Predict) -> None:
+    paths = write_series(tmp_path / "in" / "scan", slices=9)
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in paths:
+            archive.write(path, f"scan/{path.name}")
+    for source, output in (("in", "folder"), ("scans.zip", "archive")):
+        assert predict(tmp_path / source, formats="csv,json,html", output=output) == 0
+    assert written(tmp_path / "folder") == written(tmp_path / "archive")
 
 
 def test_the_real_scan_is_read_ordered_scored_and_reported(shared_data: Path, tmp_path: Path, predict: Predict) -> None:
@@ -204,4 +414,4 @@ def test_the_disc_gives_one_series(shared_data: Path, tmp_path: Path, predict: P
     assert predict(shared_data / "ct_head" / "philips_disc") == 0
     assert len(read(tmp_path / "out" / "slices.csv")) == 28
     reasons = {row["reason"] for row in read(tmp_path / "out" / "rejected.csv")}
-    assert reasons == {"dicomdir", "localizer", "secondary_capture"}
+    assert reasons == {"dicomdir", "missing_file", "localizer", "secondary_capture"}

@@ -1,181 +1,385 @@
 from __future__ import annotations
 
+import dataclasses
 import os
+import struct
 import sys
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import nibabel
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import BasicTextSRStorage, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    BasicTextSRStorage,
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ImplicitVRLittleEndian,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    NuclearMedicineImageStorage,
+    RawDataStorage,
+    SecondaryCaptureImageStorage,
+)
 
+from archives import write_zip, zip_folder
 from dicom_files import make_dataset, seeded_uid, write_dataset, write_series
-from slicewise.errors import UnreadableFileError, UsageError
-from slicewise.imaging.decode import decode_slice
-from slicewise.imaging.discover import SliceHeader, discover
+from planted import MARK, NAMES, identity, plant_malformed, traces
+from slicewise.errors import UsageError
+from slicewise.imaging.discover import discover, read_headers
+from slicewise.imaging.header import ModalityLut, PixelDescription, SliceHeader
+from slicewise.imaging.load import load_volume
+from slicewise.imaging.reasons import REASONS
+from slicewise.imaging.series import choose_series, group_studies
 from slicewise.results import Rejection
+from slicewise.source import Source
+from slicewise.task import load_task
 
 
-def only(path: Path) -> SliceHeader | Rejection:
-    found = list(discover([path]))
-    assert len(found) == 1
-    return found[0]
+def found_in(*inputs: Path, modality: str = "CT") -> list[SliceHeader | Rejection]:
+    found = list(discover(inputs, modality=modality))
+    assert all(item.reason in REASONS for item in found if isinstance(item, Rejection))
+    return found
+
+
+def headers(*inputs: Path) -> list[SliceHeader]:
+    found = [item for item in found_in(*inputs) if isinstance(item, SliceHeader)]
+    return sorted(found, key=lambda header: (header.file, header.frame))
+
+
+def rejections(*inputs: Path) -> list[Rejection]:
+    found = [item for item in found_in(*inputs) if isinstance(item, Rejection)]
+    return sorted(found, key=lambda rejection: rejection.path)
 
 
 def header(path: Path) -> SliceHeader:
-    found = only(path)
+    (found,) = found_in(path)
     assert isinstance(found, SliceHeader), found
     return found
 
 
+def pixels(path: Path) -> PixelDescription:
+    described = header(path).pixels
+    assert described is not None
+    return described
+
+
 def rejection(path: Path) -> Rejection:
-    found = only(path)
+    (found,) = found_in(path)
     assert isinstance(found, Rejection), found
+    assert found.message.startswith(f"{found.path}: ")
     return found
+
+
+def with_syntax(dataset: Dataset, syntax: str) -> Dataset:
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    if syntax == ExplicitVRBigEndian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+    return dataset
 
 
 def test_every_field_of_a_header_is_that_of_the_file(shared_data: Path) -> None:
     path = shared_data / "ct_head" / "ge_tilted_variable_spacing" / "05.dcm"
     dataset = pydicom.dcmread(path)
-    found = header(path)
-    assert (found.file, found.path) == ("05.dcm", path)
-    assert found.patient_id == dataset.PatientID
-    assert found.study_uid == dataset.StudyInstanceUID
-    assert found.series_uid == dataset.SeriesInstanceUID
-    assert (found.sop_uid, found.frame) == (dataset.SOPInstanceUID, 1)
-    assert found.sop_class_uid == dataset.SOPClassUID
-    assert found.image_type == ("ORIGINAL", "PRIMARY", "AXIAL", "ADD")
-    assert (found.modality, found.rows, found.columns) == ("CT", 512, 512)
-    assert (found.series_number, found.instance_number) == (2, 5)
-    assert (found.convolution_kernel, found.slice_thickness_mm) == ("STD+", 4.0)
-    assert found.image_position == tuple(dataset.ImagePositionPatient)
-    assert found.image_orientation == tuple(dataset.ImageOrientationPatient)
-    assert found.pixel_spacing_mm == (0.4882812, 0.4882812)
+    assert header(path) == SliceHeader(
+        source=Source(str(path), "05.dcm"),
+        frame=1,
+        pixels=PixelDescription(
+            transfer_syntax=dataset.file_meta.TransferSyntaxUID,
+            keyword="PixelData",
+            offset=path.stat().st_size - 2 * 512 * 512,
+            length=2 * 512 * 512,
+            frames=1,
+            samples=1,
+            photometric="MONOCHROME2",
+            bits_allocated=16,
+            bits_stored=16,
+            high_bit=15,
+            signed=True,
+            padding=(dataset.PixelPaddingValue, dataset.PixelPaddingValue),
+            states_intercept=True,
+            intercept=float(dataset.RescaleIntercept),
+            slope=float(dataset.RescaleSlope),
+        ),
+        patient_id=dataset.PatientID,
+        study_uid=dataset.StudyInstanceUID,
+        series_uid=dataset.SeriesInstanceUID,
+        sop_uid=dataset.SOPInstanceUID,
+        modality="CT",
+        sop_class_uid=CTImageStorage,
+        image_type=("ORIGINAL", "PRIMARY", "AXIAL", "ADD"),
+        rows=512,
+        columns=512,
+        series_number=2,
+        instance_number=5,
+        series_description=dataset.get("SeriesDescription", ""),
+        convolution_kernel="STD+",
+        slice_thickness_mm=4.0,
+        image_position=tuple(dataset.ImagePositionPatient),
+        image_orientation=tuple(dataset.ImageOrientationPatient),
+        pixel_spacing_mm=(0.4882812, 0.4882812),
+        contrast_agent=dataset.get("ContrastBolusAgent", ""),
+        body_part=dataset.get("BodyPartExamined", ""),
+    )
 
 
-def test_folders_of_any_depth_are_walked_in_sorted_order(tmp_path: Path) -> None:
-    deep = tmp_path / "b" / "c" / "d"
-    write_series(deep, slices=3)
-    write_series(tmp_path / "a", slices=2, patient_id="P2")
-    files = [item.file for item in discover([tmp_path]) if isinstance(item, SliceHeader)]
-    assert len(files) == 5
-    assert files == sorted(files)
-    assert files[0].startswith("a/")
-    assert files[-1].startswith("b/c/d/")
-
-
-def test_inputs_are_read_one_after_the_other(tmp_path: Path) -> None:
-    last, first = write_series(tmp_path / "z", slices=1)[0], write_series(tmp_path / "a", slices=1)[0]
-    found = list(discover([last, first.parent]))
-    assert [item.path if isinstance(item, SliceHeader) else None for item in found] == [last, first]
+def test_what_a_minimal_header_leaves_out_is_absent(tmp_path: Path) -> None:
+    dataset = Dataset()
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns"):
+        dataset[keyword] = make_dataset()[keyword]
+    dataset.add_new("PixelData", "OW", bytes(2 * 64 * 64))
+    found = header(write_dataset(tmp_path / "a.dcm", dataset))
+    assert (found.patient_id, found.modality, found.sop_class_uid, found.image_type) == ("", "", "", ())
+    assert (found.series_number, found.instance_number, found.slice_thickness_mm) == (None, None, None)
+    assert (found.image_position, found.image_orientation, found.pixel_spacing_mm) == (None, None, None)
+    described = found.pixels
+    assert described is not None
+    assert (described.samples, described.frames, described.bits_allocated, described.signed) == (1, 1, 0, False)
+    assert (described.bits_stored, described.high_bit, described.padding, described.lut) == (None, None, None, None)
+    assert (described.states_intercept, described.intercept, described.slope) == (False, 0.0, 1.0)
 
 
 def test_rsna_identifiers_are_kept_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_series(
-        tmp_path,
-        slices=2,
-        patient_id="ID_0002cd41",
-        study_uid="ID_66929e09d4",
-        series_uid="ID_e22a5534e6",
-        SliceThickness=None,
-        InstanceNumber=None,
-        WindowCenter=[40, 400],
-    )
+    tags = {"SliceThickness": None, "InstanceNumber": None, "SeriesNumber": None, "SeriesDescription": None}
+    for number, position in enumerate((55.5, 60.5, 50.5)):
+        dataset = make_dataset(
+            sop_uid=f"ID_00000{number}a{number}f",
+            PatientID="ID_0002cd41",
+            StudyInstanceUID="ID_66929e09d4",
+            SeriesInstanceUID="ID_e22a5534e6",
+            ImagePositionPatient=[-125.0, -141.3, position],
+            WindowCenter=["00036", "00036"],
+            **tags,
+        )
+        write_dataset(tmp_path / f"ID_00000{number}a{number}f.dcm", dataset)
     caplog.clear()
-    found = [item for item in discover([tmp_path]) if isinstance(item, SliceHeader)]
+    found = headers(tmp_path)
     assert caplog.records == [], "pydicom's complaints about the UIDs"
-    assert [item.series_uid for item in found] == ["ID_e22a5534e6"] * 2
-    assert [(item.instance_number, item.slice_thickness_mm) for item in found] == [(None, None)] * 2
-
-
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
-def test_plain_transfer_syntaxes(tmp_path: Path, syntax: str) -> None:
-    dataset = make_dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
-    if syntax == ExplicitVRBigEndian:
-        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
-    assert header(write_dataset(tmp_path / "a.dcm", dataset)).rows == 64
-
-
-@pytest.mark.parametrize("implicit", [True, False])
-def test_a_dataset_without_preamble_is_read(tmp_path: Path, implicit: bool) -> None:  # noqa: FBT001 - parametrised
-    path = tmp_path / "bare"
-    make_dataset().save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
-    assert path.read_bytes()[128:132] != b"DICM"
-    assert header(path).patient_id == "P1"
-
-
-def test_the_indexes_of_a_disc_are_no_error(shared_data: Path) -> None:
-    found = list(discover([shared_data / "ct_head" / "philips_disc"]))
-    indexes = [item for item in found if isinstance(item, Rejection)]
-    assert [item.path for item in indexes] == [
-        "DICOMDIR",
-        "S21570/DIRFILE",
-        "S21570/S1000/DIRFILE",
-        "S21570/S2010/DIRFILE",
-        "S21570/S4010/DIRFILE",
-    ]
-    assert {(item.kind, item.reason) for item in indexes} == {("not_chosen", "dicomdir")}
-    assert len(found) - len(indexes) == 35
-
-
-def _write_bytes(content: bytes) -> Any:
-    def write(path: Path) -> None:
-        path.write_bytes(content)
-
-    return write
-
-
-def _write_zip(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a", "b")
+    assert [item.sop_uid for item in found] == ["ID_000000a0f", "ID_000001a1f", "ID_000002a2f"]
+    assert {(item.patient_id, item.study_uid, item.series_uid) for item in found} == {
+        ("ID_0002cd41", "ID_66929e09d4", "ID_e22a5534e6")
+    }
+    assert {(item.instance_number, item.slice_thickness_mm) for item in found} == {(None, None)}
+    ((study,),) = [group_studies(found)]
+    volume, rejected = load_volume(study.series[0])
+    assert rejected == ()
+    assert [item.sop_uid for item in volume.slices] == ["ID_000002a2f", "ID_000000a0f", "ID_000001a1f"]
 
 
 @pytest.mark.parametrize(
-    "write",
-    [
-        _write_bytes(b""),
-        _write_bytes(b"Study notes\n" * 50),
-        _write_bytes(b"\x08\x00"),
-        _write_bytes(b"\x08\x00" + bytes(range(256)) * 4),
-        _write_bytes(np.random.default_rng(0).bytes(5000)),
-        _write_zip,
-    ],
-    ids=["empty", "text", "two bytes", "like a dataset", "noise", "zip"],
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 )
-def test_what_is_not_dicom(tmp_path: Path, write: Any) -> None:
-    path = tmp_path / "file"
-    write(path)
-    found = rejection(path)
-    assert (found.kind, found.reason, found.path) == ("unreadable", "not_dicom", "file")
-    assert "expected a DICOM file" in found.message
+def test_plain_transfer_syntaxes(tmp_path: Path, syntax: str) -> None:
+    reference = header(write_dataset(tmp_path / "a.dcm", make_dataset()))
+    found = header(write_dataset(tmp_path / "b.dcm", with_syntax(make_dataset(), syntax)))
+    assert found.pixels is not None
+    assert found.pixels.transfer_syntax == syntax
+    assert dataclasses.replace(found, source=reference.source, pixels=reference.pixels) == reference
+
+
+def test_a_dataset_without_preamble_is_read(tmp_path: Path) -> None:
+    for implicit in (True, False):
+        path = tmp_path / "bare"
+        make_dataset().save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+        assert path.read_bytes()[128:132] != b"DICM"
+        assert header(path).patient_id == "P1"
+        assert header(path).pixels is not None
+
+
+def test_numbers_are_floating_point_and_several_padding_values_a_range(tmp_path: Path) -> None:
+    path = write_dataset(
+        tmp_path / "a.dcm",
+        make_dataset(
+            RescaleSlope="0.5", RescaleIntercept="-1024.25", PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1500
+        ),
+    )
+    described = pixels(path)
+    assert (described.slope, described.intercept, described.padding) == (0.5, -1024.25, (-2000, -1500))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(("dtype", "expected"), [(np.int16, -2000), (np.uint16, 63536)])
+def test_padding_is_signed_if_the_pixels_are(tmp_path: Path, syntax: str, dtype: Any, expected: int) -> None:
+    dataset = with_syntax(make_dataset(pixels=np.zeros((4, 4), dtype), PixelPaddingValue=expected), syntax)
+    assert pixels(write_dataset(tmp_path / "a.dcm", dataset)).padding == (expected, expected)
+
+
+def with_bytes(tmp_path: Path, old: bytes, new: bytes, **tags: Any) -> Path:
+    """Writes an image and replaces bytes, for values that pydicom does not write."""
+    assert len(old) == len(new)
+    path = write_dataset(tmp_path / "a.dcm", make_dataset(**tags))
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    return path
+
+
+def test_malformed_numbers_count_as_absent(tmp_path: Path) -> None:
+    found = header(with_bytes(tmp_path, b"5.0 ", b"5,0 ", PixelSpacing=[0.0, 1.0], ImagePositionPatient=[1.0, 2.0]))
+    assert (found.slice_thickness_mm, found.pixel_spacing_mm, found.image_position) == (None, None, None)
+
+
+@pytest.mark.parametrize(("new", "stated", "intercept"), [(b"-1O24.0 ", True, None), (b"        ", False, 0.0)])
+def test_a_malformed_intercept_is_stated_and_a_blank_one_is_not(
+    tmp_path: Path, new: bytes, *, stated: bool, intercept: float | None
+) -> None:
+    described = pixels(with_bytes(tmp_path, b"-1024.0 ", new))
+    assert (described.states_intercept, described.intercept) == (stated, intercept)
+
+
+LUT = [10, 20, 30, 65535]
+
+
+def lut_dataset(values: Any, *, vr: str = "US", descriptor: Any = (4, -2, 16), **tags: Any) -> Dataset:
+    dataset, item = make_dataset(RescaleSlope=None, RescaleIntercept=None, **tags), Dataset()
+    item.add_new("LUTDescriptor", "SS", list(descriptor))
+    item.ModalityLUTType = "HU"
+    if values is not None:
+        item.add_new("LUTData", vr, values)
+    dataset.ModalityLUTSequence = [item]
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "syntax"),
+    [
+        (lut_dataset(LUT), ExplicitVRLittleEndian),
+        (lut_dataset(LUT), ImplicitVRLittleEndian),
+        (lut_dataset(LUT), ExplicitVRBigEndian),
+        (lut_dataset(struct.pack("<4H", *LUT), vr="OW"), ExplicitVRLittleEndian),
+        (lut_dataset(struct.pack("<4H", *LUT), vr="OW"), ImplicitVRLittleEndian),
+        (lut_dataset(struct.pack(">4H", *LUT), vr="OW"), ExplicitVRBigEndian),
+        (lut_dataset(struct.pack("<6H", *LUT, 7, 8), vr="OW"), ExplicitVRLittleEndian),
+    ],
+    ids=["US", "US implicit", "US big endian", "OW", "OW implicit", "OW big endian", "OW longer than stated"],
+)
+def test_a_modality_lut(tmp_path: Path, dataset: Dataset, syntax: str) -> None:
+    described = pixels(write_dataset(tmp_path / "a.dcm", with_syntax(dataset, syntax)))
+    assert described.lut == ModalityLut(-2, tuple(LUT))
+    assert (described.states_intercept, described.intercept, described.slope) == (False, 0.0, 1.0)
+
+
+def test_a_modality_lut_of_bytes_and_one_of_all_values(tmp_path: Path) -> None:
+    dataset = lut_dataset(b"\x01\x02\x03\xff", vr="OW", descriptor=(4, 0, 8))
+    assert pixels(write_dataset(tmp_path / "a.dcm", dataset)).lut == ModalityLut(0, (1, 2, 3, 255))
+    dataset = lut_dataset(np.arange(1 << 16, dtype="<u2").tobytes(), vr="OW", descriptor=(0, 0, 16))
+    lut = pixels(write_dataset(tmp_path / "b.dcm", dataset)).lut
+    assert lut is not None
+    assert (len(lut.values), lut.values[-1]) == (1 << 16, 65535)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        lut_dataset(None),
+        lut_dataset(LUT[:3]),
+        lut_dataset(b"\x01\x02", vr="OW"),
+        lut_dataset(["a", "b", "c", "d"], vr="LO"),
+        lut_dataset(LUT, descriptor=(4, -2)),
+    ],
+    ids=["no values", "too few values", "too few bytes", "texts", "no descriptor"],
+)
+def test_a_modality_lut_that_is_no_table(tmp_path: Path, dataset: Dataset) -> None:
+    found = rejection(write_dataset(tmp_path / "a.dcm", dataset))
+    assert (found.kind, found.reason) == ("unreadable", "bad_rescale")
+    assert "Modality LUT Sequence (0028,3000) holds no whole table" in found.message
+
+
+def test_a_modality_lut_that_states_less_than_no_values(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "a.dcm", lut_dataset(struct.pack("<4H", *LUT), vr="OW"))
+    stated = b"\x28\x00\x02\x30SS\x06\x00" + struct.pack("<3h", 4, -2, 16)
+    assert stated in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(stated, b"\x28\x00\x02\x30IS\x06\x00-4\\0\\8"))
+    assert rejection(path).reason == "bad_rescale"
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Rows", "Columns"])
 def test_a_missing_tag_is_named(tmp_path: Path, keyword: str) -> None:
     found = rejection(write_dataset(tmp_path / "a.dcm", make_dataset(**{keyword: None})))
     assert (found.kind, found.reason) == ("unreadable", "missing_tag")
-    assert keyword in found.message
+    assert f"has no {keyword}, which" in found.message
+    assert found.series_uid == ("" if keyword == "SeriesInstanceUID" else seeded_uid("series"))
 
 
 def test_an_image_without_pixels(tmp_path: Path) -> None:
     found = rejection(write_dataset(tmp_path / "a.dcm", make_dataset(PixelData=None)))
-    assert (found.kind, found.reason) == ("unreadable", "no_pixel_data")
+    assert (found.kind, found.reason, found.series_uid) == ("unreadable", "no_pixel_data", seeded_uid("series"))
 
 
-def test_a_report_is_no_error(tmp_path: Path) -> None:
-    dataset = make_dataset(SOPClassUID=BasicTextSRStorage, Modality="SR", PixelData=None, Rows=None, Columns=None)
+@pytest.mark.parametrize(
+    ("sop_class", "told"),
+    [
+        (BasicTextSRStorage, "Basic Text SR Storage"),
+        (GrayscaleSoftcopyPresentationStateStorage, "Grayscale Softcopy Presentation State Storage"),
+        (RawDataStorage, "Raw Data Storage"),
+        ("1.2.840.10008.5.1.4.1.1.88.1", "Text SR Storage - Trial"),
+        ("1.3.12.2.1107.5.9.1", "a class that is not in the standard"),
+        ("not^a^UID", "a class that is not in the standard"),
+    ],
+)
+def test_objects_that_are_no_images_are_no_error(tmp_path: Path, sop_class: str, told: str) -> None:
+    dataset = make_dataset(SOPClassUID=sop_class, Modality="SR", PixelData=None, Rows=None, Columns=None)
     found = rejection(write_dataset(tmp_path / "a.dcm", dataset))
     assert (found.kind, found.reason) == ("not_chosen", "not_an_image")
+    assert found.message == f"a.dcm: is no image but an object of {told}."
 
 
-def test_several_frames_are_refused(tmp_path: Path) -> None:
+def test_an_image_of_a_private_class_is_one(tmp_path: Path) -> None:
+    private = "1.2.840.113619.4.30"
+    path = write_dataset(tmp_path / "a.dcm", make_dataset(SOPClassUID=private))
+    assert header(path).sop_class_uid == private
+    path.write_bytes(path.read_bytes()[:900])
+    assert rejection(path).reason == "truncated"
+    assert rejection(write_dataset(path, make_dataset(SOPClassUID=private, PixelData=None))).reason == "no_pixel_data"
+
+
+def test_several_frames_without_places_are_refused(tmp_path: Path) -> None:
     dataset = make_dataset(NumberOfFrames=2, PixelData=bytes(2 * 2 * 64 * 64))
-    assert rejection(write_dataset(tmp_path / "a.dcm", dataset)).reason == "multiframe"
+    found = rejection(write_dataset(tmp_path / "a.dcm", dataset))
+    assert (found.kind, found.reason) == ("unreadable", "multiframe")
+    assert "has 2 frames and no Per-Frame Functional Groups (5200,9230)" in found.message
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "modality", "reason"),
+    [
+        (MultiFrameGrayscaleWordSecondaryCaptureImageStorage, "CT", "secondary_capture"),
+        (NuclearMedicineImageStorage, "NM", "wrong_modality"),
+    ],
+)
+def test_several_frames_of_what_would_not_be_read_are_no_error(
+    tmp_path: Path, sop_class: str, modality: str, reason: str
+) -> None:
+    dataset = make_dataset(SOPClassUID=sop_class, Modality=modality, NumberOfFrames=2, PixelData=bytes(2 * 2 * 64 * 64))
+    found = rejection(write_dataset(tmp_path / "a.dcm", dataset))
+    assert (found.kind, found.reason) == ("not_chosen", reason)
+    (as_nm,) = found_in(tmp_path, modality="NM")
+    assert isinstance(as_nm, Rejection)
+    assert as_nm.reason == ("multiframe" if modality == "NM" else "secondary_capture")
+
+
+def frame_group(position: float) -> Dataset:
+    group, plane = Dataset(), Dataset()
+    plane.ImagePositionPatient = [0.0, 0.0, position]
+    group.PlanePositionSequence = [plane]
+    return group
+
+
+def test_a_header_a_frame(tmp_path: Path) -> None:
+    dataset = make_dataset(NumberOfFrames=2, PixelData=bytes(2 * 2 * 64 * 64))
+    dataset.PerFrameFunctionalGroupsSequence = [frame_group(0.0), frame_group(5.0)]
+    found = headers(write_dataset(tmp_path / "a.dcm", dataset))
+    assert [(item.frame, item.image_position) for item in found] == [(1, (0.0, 0.0, 0.0)), (2, (0.0, 0.0, 5.0))]
+    assert len({item.sop_uid for item in found}) == 1
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
@@ -195,126 +399,26 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 def test_too_few_bytes_of_pixels_as_in_rsna(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "a.dcm", make_dataset(PixelData=bytes(2 * 64 * 50)))
     found = rejection(path)
-    assert found.reason == "truncated"
+    assert (found.kind, found.reason, found.series_uid) == ("unreadable", "truncated", seeded_uid("series"))
     assert "6400 bytes of pixel data; 64 x 64 pixels need 8192" in found.message
 
 
-def test_malformed_numbers_count_as_absent(tmp_path: Path) -> None:
-    path = write_dataset(tmp_path / "a.dcm", make_dataset(SliceThickness=5.0, PixelSpacing=[0.0, 1.0]))
-    content = path.read_bytes()
-    assert content.count(b"5.0 ") == 1
-    path.write_bytes(content.replace(b"5.0 ", b"5,0 "))
-    found = header(path)
-    assert found.slice_thickness_mm is None
-    assert found.pixel_spacing_mm is None
-
-
-def test_an_input_that_does_not_exist_is_a_wrong_call(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nowhere"):
-        list(discover([tmp_path, tmp_path / "nowhere"]))
-
-
-def test_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
-    assert list(discover([tmp_path])) == []
-
-
-def test_broken_links_and_pipes_are_listed(tmp_path: Path) -> None:
-    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
-    os.mkfifo(tmp_path / "pipe")
-    found = [item for item in discover([tmp_path]) if isinstance(item, Rejection)]
-    assert [(item.path, item.kind, item.reason) for item in found] == [
-        ("broken", "unreadable", "unreadable_path"),
-        ("pipe", "unreadable", "unreadable_path"),
-    ]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_files_without_permission_are_listed(tmp_path: Path) -> None:
-    folder = tmp_path / "closed"
-    path = write_series(tmp_path, slices=1)[0]
-    folder.mkdir(mode=0o000)
-    path.chmod(0o000)
-    found = [item for item in discover([tmp_path]) if isinstance(item, Rejection)]
-    assert {(item.path, item.reason) for item in found} == {
-        (path.name, "unreadable_path"),
-        ("closed", "unreadable_path"),
-    }
-
-
-def test_a_file_that_cannot_be_opened_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad, good = write_series(tmp_path, slices=2)
-    really_open = Path.open
-
-    def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if self == bad:
-            raise PermissionError(13, "Permission denied")
-        return really_open(self, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", refuse)
-    found = {item.path if isinstance(item, Rejection) else item.file: item for item in discover([tmp_path])}
-    problem = found[bad.name]
-    assert isinstance(problem, Rejection)
-    assert (problem.kind, problem.reason) == ("unreadable", "unreadable_path")
-    assert "Permission denied" in problem.message
-    assert isinstance(found[good.name], SliceHeader)
-
-
-def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
-    write_series(tmp_path / "elsewhere", slices=2)
-    scans = tmp_path / "scans"
-    scans.mkdir()
-    (scans / "link").symlink_to(tmp_path / "elsewhere")
-    (scans / "loop").symlink_to(scans)
-    found = list(discover([scans]))
-    assert [item.file for item in found if isinstance(item, SliceHeader)] == ["link/IM0000.dcm", "link/IM0856.dcm"]
-    assert [item.path for item in found if isinstance(item, Rejection)] == ["loop"]
-
-
-def test_links_that_lead_nowhere_do_not_end_the_scan(tmp_path: Path) -> None:
-    write_series(tmp_path / "b", slices=1)
-    (tmp_path / "a").symlink_to(tmp_path / "a")
-    (tmp_path / "c").symlink_to(tmp_path / "d")
-    (tmp_path / "d").symlink_to(tmp_path / "c")
-    found = list(discover([tmp_path]))
-    assert [item.file for item in found if isinstance(item, SliceHeader)] == ["b/IM0000.dcm"]
-    assert [(item.path, item.kind, item.reason) for item in found if isinstance(item, Rejection)] == [
-        (name, "unreadable", "unreadable_path") for name in "acd"
-    ]
-
-
-def test_a_folder_that_cannot_be_resolved_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_series(tmp_path / "good", slices=1)
-    (tmp_path / "bad").mkdir()
-    really_resolve = Path.resolve
-
-    def resolve(self: Path, strict: bool = False) -> Path:  # noqa: FBT001, FBT002 - as pathlib has it
-        if self.name == "bad":
-            raise RuntimeError("Symlink loop")
-        return really_resolve(self, strict)
-
-    monkeypatch.setattr(Path, "resolve", resolve)
-    found = list(discover([tmp_path]))
-    assert [(item.path, item.reason) for item in found if isinstance(item, Rejection)] == [("bad", "unreadable_path")]
-    assert len(found) == 2
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
-def test_file_names_that_are_no_utf_8_can_be_written_and_opened(tmp_path: Path) -> None:
-    folder = tmp_path / os.fsdecode(b"stra\xdfe")
-    path = write_series(folder, slices=1)[0].rename(folder / os.fsdecode(b"\xff.dcm"))
-    (folder / os.fsdecode(b"\xfe.txt")).write_text("a note")
-    (folder / "ünï.txt").write_text("a note")
-    headers = [item for item in discover([tmp_path]) if isinstance(item, SliceHeader)]
-    assert [(item.file, item.path) for item in headers] == [(r"stra\xdfe/\xff.dcm", path)]
-    assert decode_slice(headers[0].path).values.shape == (64, 64)
-    rejected = [item for item in discover([tmp_path]) if isinstance(item, Rejection)]
-    assert [item.path for item in rejected] == ["stra\\xdfe/ünï.txt", r"stra\xdfe/\xfe.txt"]
-    msgspec.json.encode([(item.path, item.message) for item in rejected])
-    found = header(path)
-    assert (found.file, found.path) == (r"\xff.dcm", path)
-    path.write_bytes(b"changed")
-    with pytest.raises(UnreadableFileError, match=r"^\\xff\.dcm: expected a DICOM file"):
-        decode_slice(path)
+@pytest.mark.parametrize(
+    ("photometric", "count", "is_enough"),
+    [("YBR_FULL_422", 8192, True), ("YBR_FULL_422", 8190, False), ("RGB", 8192, False), ("RGB", 12288, True)],
+)
+def test_bytes_of_colours(tmp_path: Path, photometric: str, count: int, *, is_enough: bool) -> None:
+    dataset = make_dataset(
+        SOPClassUID=SecondaryCaptureImageStorage,
+        SamplesPerPixel=3,
+        PhotometricInterpretation=photometric,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        PixelData=bytes(count),
+    )
+    (found,) = found_in(write_dataset(tmp_path / "a.dcm", dataset))
+    assert isinstance(found, SliceHeader) is is_enough
 
 
 @pytest.mark.parametrize("tags", [{"Rows": 0}, {"Columns": 0}, {"Rows": 4097}, {"Columns": 65535}])
@@ -324,18 +428,218 @@ def test_a_matrix_of_no_scanner(tmp_path: Path, tags: dict[str, Any]) -> None:
     assert "expected 1 to 4096" in found.message
 
 
+def test_other_files(tmp_path: Path) -> None:
+    for name, content in (("empty", b""), ("letter.txt", b"Study notes\n" * 50), ("scan.nii", b"no NIfTI")):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    assert [(item.path, item.kind, item.reason) for item in rejections(tmp_path)] == [
+        ("broken", "unreadable", "unreadable_path"),
+        ("empty", "unreadable", "not_dicom"),
+        ("letter.txt", "unreadable", "not_dicom"),
+        ("pipe", "unreadable", "unreadable_path"),
+        ("scan.nii", "unreadable", "truncated"),
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    path = write_series(tmp_path, slices=1)[0]
+    path.chmod(0o000)
+    assert [(item.path, item.reason) for item in rejections(tmp_path)] == [(path.name, "unreadable_path")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_names_that_are_no_utf_8_can_be_written_and_opened(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"stra\xdfe")
+    write_series(folder, slices=1)[0].rename(folder / os.fsdecode(b"\xff.dcm"))
+    (folder / os.fsdecode(b"\xfe.txt")).write_text("a note")
+    (found,) = headers(tmp_path)
+    assert found.file == r"stra\xdfe/\xff.dcm"
+    volume, _ = load_volume(group_studies([found])[0].series[0])
+    assert volume.values.shape == (1, 64, 64)
+    (note,) = rejections(tmp_path)
+    msgspec.json.encode([found.file, note.path, note.message])
+
+
+def test_an_archive_gives_what_its_folder_gives(tmp_path: Path) -> None:
+    write_series(tmp_path / "in" / "a" / "b", slices=3)
+    write_series(tmp_path / "in", slices=2, patient_id="P2")
+    (tmp_path / "in" / "note").write_text("a note")
+    zip_folder(tmp_path / "scans.zip", tmp_path / "in")
+    zip_folder(tmp_path / "outer" / "scans.ZIP", tmp_path / "in", within="x/")
+    expected = headers(tmp_path / "in")
+    assert len(expected) == 5
+    for found, prefix in (
+        (headers(tmp_path / "scans.zip"), ""),
+        (headers(tmp_path / "outer"), "scans.ZIP/x/"),
+    ):
+        assert [item.file for item in found] == [prefix + item.file for item in expected]
+        assert [dataclasses.replace(item, source=expected[0].source) for item in found] == [
+            dataclasses.replace(item, source=expected[0].source) for item in expected
+        ]
+    assert [item.path for item in rejections(tmp_path / "outer")] == ["scans.ZIP/x/note"]
+
+
+def test_a_damaged_entry_of_an_archive_is_rejected_and_the_others_are_read(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", slices=3)
+    path = write_zip(tmp_path / "a.zip", {item.name: item.read_bytes() for item in paths}, zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF  # within the pixels of the second one
+    path.write_bytes(content)
+    assert [item.file for item in headers(path)] == sorted([paths[0].name, paths[2].name])
+    (found,) = rejections(path)
+    assert (found.path, found.kind, found.reason) == (paths[1].name, "unreadable", "bad_archive")
+
+
+def test_nifti_files_are_of_the_modality_of_the_task(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 3), np.int16), np.eye(4))  # type: ignore[no-untyped-call]
+    image.to_filename(tmp_path / "a.nii.gz")
+    write_zip(tmp_path / "b.zip", {"c/a.nii.gz": (tmp_path / "a.nii.gz").read_bytes()})
+    found = found_in(tmp_path, modality="MR")
+    assert {(item.file, item.modality, item.pixels) for item in found if isinstance(item, SliceHeader)} == {
+        ("a.nii.gz", "MR", None),
+        ("b.zip/c/a.nii.gz", "MR", None),
+    }
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("charset", NAMES)
+def test_names_of_every_character_set_do_no_harm(tmp_path: Path, charset: str) -> None:
+    write_series(tmp_path / "good", slices=2, patient_id="A1", **identity(charset))
+    unreadable = plant_malformed(tmp_path, charset)
+    found = found_in(tmp_path)
+    assert sum(isinstance(item, SliceHeader) and item.patient_id == "A1" for item in found) == 2
+    told = [item.message for item in found if isinstance(item, Rejection)]
+    assert 0 < len(told) <= unreadable
+    assert [trace for message in told for trace in traces(message, charset)] == []
+
+
+@pytest.mark.parametrize(
+    ("charset", "text", "stored"),
+    [
+        ("ISO_IR 192", "Köpfchen 頭", "Köpfchen 頭".encode()),
+        ("ISO_IR 100", "Tête", "Tête".encode("latin-1")),
+        ("GB18030", "头部", "头部".encode("gb18030")),
+        ("\\ISO 2022 IR 87", "頭部", b"\x1b$BF,It\x1b(B"),
+    ],
+)
+def test_descriptions_are_read_in_their_character_set(tmp_path: Path, charset: str, text: str, stored: bytes) -> None:
+    long = b"D" * (len(stored) + len(stored) % 2)
+    path = write_dataset(
+        tmp_path / "a.dcm", make_dataset(SpecificCharacterSet=charset.split("\\"), SeriesDescription=long.decode())
+    )
+    path.write_bytes(path.read_bytes().replace(long, stored.ljust(len(long))))
+    assert header(path).series_description == text
+
+
+def test_messages_hold_nothing_of_a_class_that_is_no_uid(tmp_path: Path) -> None:
+    dataset = make_dataset(SOPClassUID=MARK, PixelData=None, Rows=None, Columns=None)
+    assert MARK not in rejection(write_dataset(tmp_path / "a.dcm", dataset)).message
+
+
+def test_missing_files_of_a_disc_are_told_with_its_index(shared_data: Path) -> None:
+    disc = shared_data / "ct_head" / "philips_disc"
+    for inputs in ([disc], [disc / "DICOMDIR"]):
+        found = rejections(*inputs)
+        assert [(item.path, item.kind, item.reason) for item in found] == [
+            ("DICOMDIR", "not_chosen", "dicomdir"),
+            ("S21570/DIRFILE", "not_chosen", "dicomdir"),
+            ("S21570/S1000/DIRFILE", "not_chosen", "dicomdir"),
+            ("S21570/S2010/DIRFILE", "not_chosen", "dicomdir"),
+            ("S21570/S2020/DIRFILE", "not_chosen", "missing_file"),
+            ("S21570/S2030/DIRFILE", "not_chosen", "missing_file"),
+            ("S21570/S4010/DIRFILE", "not_chosen", "dicomdir"),
+            ("S21610/DIRFILE", "not_chosen", "missing_file"),
+        ]
+
+
+def test_a_disc_has_the_same_outcome_by_its_index_as_a_folder_and_as_an_archive(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    disc = shared_data / "ct_head" / "philips_disc"
+    as_folder, by_index = headers(disc), headers(disc / "DICOMDIR")
+    assert as_folder == by_index
+    (study,) = group_studies(as_folder)
+    decisions = choose_series(study, load_task("ich").series)
+    assert [(item.series.folder, len(item.series.headers), item.reason) for item in decisions] == [
+        ("S21570/S1000", 1, "localizer"),
+        ("S21570/S2010", 28, "chosen"),
+        ("S21570/S4010", 6, "secondary_capture"),
+    ]
+    in_archive = headers(zip_folder(tmp_path / "disc.zip", disc))
+    (study,) = group_studies(in_archive)
+    assert [
+        (item.series.folder, item.reason, item.message) for item in choose_series(study, load_task("ich").series)
+    ] == [(item.series.folder, item.reason, item.message) for item in decisions]
+
+
+def test_a_damaged_index_of_a_disc_is_told_and_its_images_are_read(tmp_path: Path) -> None:
+    write_series(tmp_path / "A", slices=2)
+    record = Dataset()
+    record.ReferencedFileID = ["A", "IM0000"]
+    index = Dataset()
+    index.DirectoryRecordSequence = [record] * 5
+    index.SOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+    path = write_dataset(tmp_path / "DICOMDIR", index)
+    path.write_bytes(path.read_bytes()[:-7])
+    assert len(headers(tmp_path)) == 2
+    assert [(item.path, item.kind, item.reason) for item in rejections(tmp_path)] == [
+        ("DICOMDIR", "unreadable", "malformed")
+    ]
+
+
+def test_an_input_that_does_not_exist_is_a_wrong_call(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        list(discover([tmp_path, tmp_path / "nowhere"]))
+
+
+def test_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
+    assert found_in(tmp_path) == []
+
+
 def test_progress_sees_every_file(tmp_path: Path) -> None:
     write_series(tmp_path, slices=4)
+    (tmp_path / "note").write_text("a note")
     seen: list[int | None] = []
 
-    def progress(items: Any, *, description: str, total: int | None = None, unit: str = "", initial: int = 0) -> Any:
+    def progress(
+        items: Iterable[Any], *, description: str, total: int | None = None, unit: str = "", initial: int = 0
+    ) -> Iterator[Any]:
         seen.extend([total, initial])
         assert (description, unit) == ("reading headers", "file")
-        yield from items
+        for item in items:
+            seen.append(None)
+            yield item
 
-    assert len(list(discover([tmp_path], progress))) == 4
-    assert seen == [4, 0]
+    assert len(list(discover([tmp_path], progress))) == 5
+    assert seen == [5, 0, *[None] * 5]
 
 
-def test_uids_do_not_depend_on_the_call() -> None:
-    assert seeded_uid("a", 1) == seeded_uid("a", 1) != seeded_uid("a", 2)
+def test_files_are_read_as_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path, slices=6, matrix=4)
+    opened: list[str] = []
+    really_open = Source.open
+
+    def counting(self: Source) -> Any:
+        opened.append(self.file)
+        return really_open(self)
+
+    monkeypatch.setattr(Source, "open", counting)
+    found = discover([tmp_path])
+    next(found)
+    next(found)
+    assert len(opened) == 2
+    assert len(list(found)) == 4
+    assert len(opened) == 6
+
+
+def test_one_file_is_read_again_as_discover_reads_it(tmp_path: Path) -> None:
+    path = write_series(tmp_path, slices=1)[0]
+    (found,) = found_in(tmp_path)
+    assert isinstance(found, SliceHeader)
+    assert list(read_headers(found.source)) == [found]
+    path.unlink()
+    (gone,) = read_headers(found.source)
+    assert isinstance(gone, Rejection)
+    assert gone.reason == "unreadable_path"

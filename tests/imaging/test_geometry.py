@@ -9,7 +9,14 @@ from scipy.spatial.transform import Rotation
 
 from dicom_files import orientation
 from slicewise.errors import GeometryError
-from slicewise.imaging.geometry import AxialGeometry, angle_to_axis, median_spacing_mm, order_slices, slice_normal
+from slicewise.imaging.geometry import (
+    AxialGeometry,
+    angle_to_axis,
+    distinct_positions,
+    median_spacing_mm,
+    order_slices,
+    slice_normal,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -185,3 +192,72 @@ def test_a_rigid_motion_keeps_order_and_distances(
 
 def test_angle_to_axis_has_no_sign() -> None:
     assert angle_to_axis(np.array([0.0, 0.5, -np.sqrt(0.75)])) == pytest.approx(30.0)
+
+
+def test_distinct_positions_are_those_of_the_stack() -> None:
+    heights = np.array([[0, 0, 20.0], [0, 0, 0.0], [0, 0, 20.004], [5.0, 9.0, 10.0]])
+    tilted = np.tile(orientation(60.0), (4, 1))
+    # along the normal: z x cos 60 + y x sin 60
+    np.testing.assert_allclose(distinct_positions(heights, tilted), [0.0, 10.0, 5.0 + 9.0 * np.sin(np.pi / 3)])
+    with pytest.raises(GeometryError) as caught:
+        distinct_positions([[0, 0, 2e4]], [orientation()])
+    assert caught.value.reason == "bad_position"
+
+
+@given(heights=heights)
+def test_order_positions_and_ranks_are_those_of_a_plain_sort(heights: list[float]) -> None:
+    geometry = stack(heights)
+    expected = sorted(range(len(heights)), key=lambda index: (heights[index], index))
+    assert geometry.order.tolist() == expected
+    np.testing.assert_allclose(geometry.positions_mm, np.sort(heights), atol=1e-9)
+    ranks = [sorted(heights)[:place].count(height) for place, height in enumerate(sorted(heights))]
+    assert geometry.duplicate_rank.tolist() == ranks
+    assert ("duplicate_positions" in codes(geometry)) == (len(set(heights)) < len(heights))
+    np.testing.assert_allclose(
+        distinct_positions([[0, 0, height] for height in heights], [orientation()] * len(heights)), sorted(set(heights))
+    )
+
+
+@given(
+    spacing=st.floats(0.5, 10.0),
+    count=st.integers(6, 40),
+    missing=st.sets(st.integers(1, 38), min_size=1, max_size=3),
+)
+def test_missing_slices_are_gaps_at_their_places(spacing: float, count: int, missing: set[int]) -> None:
+    lost = {index for index in missing if index < count - 1}
+    lost -= {index + 1 for index in lost} | {index + 2 for index in lost}  # of neighbouring gaps none is the wider
+    kept = [index * spacing for index in range(count) if index not in lost]
+    geometry = stack(kept)
+    assert codes(geometry) == (["uneven_spacing", "gap"] if lost else [])
+    if lost:
+        for index in lost:
+            assert f"{2 * spacing:.1f} mm at {(index - 1) * spacing:.1f} mm" in geometry.warnings[1].message
+
+
+@given(changes=st.lists(st.floats(0.6, 9.0), min_size=2, max_size=4), runs=st.integers(3, 8))
+def test_spacing_that_changes_along_the_scan_has_no_gaps(changes: list[float], runs: int) -> None:
+    distances = np.repeat(changes, runs)
+    geometry = stack(np.concatenate([[0.0], np.cumsum(distances)]))
+    assert "gap" not in codes(geometry)
+    assert ("uneven_spacing" in codes(geometry)) == (np.ptp(np.diff(geometry.positions_mm)) > 0.1)
+
+
+@given(seed=st.integers(0, 2**32 - 1), copies=st.lists(st.integers(1, 4), min_size=1, max_size=12))
+def test_of_duplicates_the_neighbours_see_the_lowest_number(seed: int, copies: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    places = np.repeat(np.arange(len(copies)), copies)
+    numbers = rng.permutation(len(places))
+    positions = np.stack([np.zeros(len(places)), np.zeros(len(places)), 5.0 * places], axis=1)
+    shuffled = rng.permutation(len(places))
+    geometry = order_slices(
+        positions[shuffled],
+        np.tile(orientation(), (len(places), 1)),
+        numbers[shuffled].tolist(),
+        [str(index) for index in shuffled],
+    )
+    ordered = shuffled[geometry.order]
+    assert places[ordered].tolist() == places.tolist()
+    for place in range(len(copies)):
+        own = numbers[ordered[places == place]]
+        assert own.tolist() == sorted(own)
+        assert geometry.duplicate_rank[places == place].tolist() == list(range(copies[place]))

@@ -34,7 +34,7 @@ def make_volume(
         pixel_spacing_mm=spacing,
         tilt_degrees=0.0,
         duplicate_rank=np.array(ranks or [0] * count),
-        slices=tuple(SliceReference(str(index), 1, f"{index}.dcm") for index in range(count)),
+        slices=tuple(SliceReference(str(index), 1, f"{index}.dcm", index) for index in range(count)),
         patient_id="P1",
         study_uid="1",
         series_uid="1.1",

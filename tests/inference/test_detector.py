@@ -27,7 +27,7 @@ def make_volume(slices: int = 9) -> Volume:
         pixel_spacing_mm=(3.5, 3.5),
         tilt_degrees=0.0,
         duplicate_rank=np.zeros(slices, dtype=np.int64),
-        slices=tuple(SliceReference(f"1.{index}", 1, f"{index}.dcm") for index in range(slices)),
+        slices=tuple(SliceReference(f"1.{index}", 1, f"{index}.dcm", index) for index in range(slices)),
         patient_id="P",
         study_uid="1",
         series_uid="2",
@@ -54,7 +54,7 @@ def test_thin_slices_share_the_probabilities_of_their_slab(detector: Detector) -
         pixel_spacing_mm=thick.pixel_spacing_mm,
         tilt_degrees=0.0,
         duplicate_rank=np.zeros(45, dtype=np.int64),
-        slices=tuple(SliceReference(f"1.{index}", 1, f"{index}.dcm") for index in range(45)),
+        slices=tuple(SliceReference(f"1.{index}", 1, f"{index}.dcm", index) for index in range(45)),
         patient_id="P",
         study_uid="1",
         series_uid="2",
@@ -86,7 +86,7 @@ def test_studies_come_one_by_one_and_rejections_are_told(detector: Detector, tmp
     assert [study.patient_id for study in studies] == ["A", "B"]
     assert [item.path for item in rejected] == ["notes.txt"]
     study = studies[0]
-    assert all(Path(study.paths[item.sop_uid]).is_file() for item in study.series[0].slices)
+    assert all(Path(study.sources[item.sop_uid].path).is_file() for item in study.series[0].slices)
 
 
 def test_rejections_are_logged_where_nobody_asks(

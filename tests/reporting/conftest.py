@@ -8,6 +8,7 @@ import pytest
 
 from dicom_files import write_series
 from slicewise.results import ModelSummary, Rejection, Results, SeriesResult, SliceResult, StudyResult, aggregate
+from slicewise.source import Source
 from slicewise.task import Task, load_task
 from slicewise.volume import ScanWarning
 
@@ -72,8 +73,8 @@ def make_study(task: Task) -> MakeStudy:
         )
         probabilities = aggregate([item.probabilities for item in slices], "max")
         series = SeriesResult(patient_id, study_uid, series_uid, slices, probabilities, 12.5, warnings)
-        paths = {item.sop_uid: str(Path(source) / item.file) for item in slices}
-        return StudyResult(patient_id, study_uid, (series,), probabilities, warnings, paths)
+        sources = {item.sop_uid: Source(str(Path(source) / item.file), item.file) for item in slices}
+        return StudyResult(patient_id, study_uid, (series,), probabilities, warnings, sources)
 
     return make
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import re
 from collections import Counter
@@ -8,9 +10,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from PIL import Image
 
-from slicewise.imaging.discover import SliceHeader, discover
+from dicom_files import write_series
+from slicewise.imaging.discover import discover
+from slicewise.imaging.header import SliceHeader
+from slicewise.imaging.reasons import REASONS
+from slicewise.reporting.anonymous import anonymous_results
 from slicewise.reporting.html import LONGEST_REJECTED_TABLE, write_report
 from slicewise.results import DISCLAIMER, Rejection, Results, StudyResult
 from slicewise.task import Task
@@ -129,7 +137,7 @@ def test_a_missing_picture_is_replaced_by_the_reason(
 ) -> None:
     page = report(make_results(make_study(tmp_path / "gone", ["lost.dcm"], {0: {task.label_names[0]: 0.9}})))
     assert page.all("img") == []
-    assert re.search(r"No picture of this slice\. lost\.dcm: there is no such file", page.text)
+    assert re.search(r"No picture of this slice\. lost\.dcm: cannot be opened \(No such file", page.text)
     assert str(tmp_path) not in page.text
 
 
@@ -237,6 +245,47 @@ def test_many_rejected_files_are_grouped_with_their_number(
     assert all(f"{number}.txt" in page.text for number in range(LONGEST_REJECTED_TABLE))
 
 
+def test_an_anonymous_report_has_no_place_for_file_names(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    study = make_study(*scan, {1: {task.label_names[0]: 0.9}, 2: {task.label_names[0]: 0.9}})
+    (scan[0] / scan[1][2]).unlink()
+    rejected = [
+        Rejection(f"Doe{number}.txt", "unreadable", "not_dicom", f"Doe{number}.txt: no.") for number in range(3)
+    ]
+    page = report(anonymous_results(make_results(study, rejected=rejected), bytes(32)))
+    assert "3 files or series were not scored. They are grouped by reason here; rejected.csv" in page.text
+    assert f"3 unreadable not_dicom {REASONS['not_dicom']}" in page.text
+    assert "Example" not in page.text
+    assert f"No picture of this slice. {REASONS['unreadable_path']}" in page.text
+    assert len(page.all("img")) == 2
+    assert "keyed hashes" in page.text
+    assert not re.search(r"Doe|\.dcm|\bFile\b", page.text)
+    page = report(make_results(study, rejected=rejected))
+    assert "Doe0.txt unreadable" in page.text
+    assert "keyed hashes" not in page.text
+
+
+def test_studies_that_share_every_uid_show_their_own_pictures(
+    report: Callable[[Results], Page], tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, task: Task
+) -> None:
+    name = task.label_names[0]
+    studies = []
+    for patient_id, grey, probability in (("LOW", -1000.0, 0.8), ("HIGH", 1000.0, 0.9)):
+        values = np.full((1, 64, 64), grey, dtype=np.float32)
+        (path,) = write_series(tmp_path / patient_id, values=values)
+        studies.append(make_study(path.parent, [path.name], {0: {name: probability}}, patient_id=patient_id))
+    page = report(make_results(*studies))
+    assert page.text.index("HIGH") < page.text.index("LOW")
+    for image, grey in zip(page.all("img"), (255, 255, 0, 0), strict=True):
+        content = base64.b64decode(image["src"].partition(",")[2])
+        assert np.asarray(Image.open(io.BytesIO(content)), dtype=float).mean() == pytest.approx(grey, abs=2)
+
+
 def test_positions_are_left_out_where_they_are_not_known(
     scan: tuple[Path, list[str]], tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, task: Task
 ) -> None:
@@ -244,7 +293,7 @@ def test_positions_are_left_out_where_they_are_not_known(
     results = make_results(make_study(*scan, {0: {task.label_names[0]: 0.9}}))
     write_report(path, results, msgspec.structs.replace(task, axial_unit="index"))
     text = Page(path.read_text(encoding="utf-8")).text
-    assert "Slice index, feet to head" in text
+    assert "Slice, feet to head" in text
     assert not re.search(r"\bmm\b", text)
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import pytest
 from PIL import Image
 
 from dicom_files import write_series
-from slicewise.reporting.pictures import Picture, PictureSet, flagged_pictures, slice_key
-from slicewise.results import ModelSummary, StudyResult
+from slicewise.imaging.reasons import REASONS
+from slicewise.reporting.anonymous import anonymous_results
+from slicewise.reporting.pictures import Picture, PictureSet, StudyPictures, flagged_pictures, slice_key
+from slicewise.results import ModelSummary, Results, StudyResult
+from slicewise.source import Source
 from slicewise.task import Task
 
 MakeStudy = Callable[..., StudyResult]
+MakeResults = Callable[..., Results]
 
 
 def decoded(picture: Picture) -> Image.Image:
@@ -27,8 +32,9 @@ def decoded(picture: Picture) -> Image.Image:
     return image
 
 
-def only(pictures: dict[Any, PictureSet]) -> PictureSet:
-    (single,) = pictures.values()
+def only(pictures: Sequence[StudyPictures]) -> PictureSet:
+    (study,) = pictures
+    (single,) = study.values()
     return single
 
 
@@ -38,29 +44,37 @@ def flag(model: ModelSummary, *indices: int) -> dict[int, dict[str, float]]:
 
 @pytest.fixture
 def flag_slices(
-    scan: tuple[Path, list[str]], make_study: MakeStudy, model: ModelSummary, task: Task
+    scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> Callable[..., dict[Any, PictureSet]]:
     """Makes the pictures of the given slices of the scan."""
-    return lambda *indices: flagged_pictures([make_study(*scan, flag(model, *indices))], model, task.channels)
+
+    def make(*indices: int, anonymous: bool = False) -> dict[Any, PictureSet]:
+        results = make_results(make_study(*scan, flag(model, *indices)))
+        if anonymous:
+            results = anonymous_results(results, bytes(32))
+        (pictures,) = flagged_pictures(results, task.channels)
+        return pictures
+
+    return make
 
 
 def test_pictures_are_made_of_flagged_slices_only(
-    scan: tuple[Path, list[str]], make_study: MakeStudy, model: ModelSummary, task: Task
+    scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     study = make_study(*scan, flag(model, 1, 4))
-    pictures = flagged_pictures([study], model, task.channels)
+    (pictures,) = flagged_pictures(make_results(study), task.channels)
     slices = study.series[0].slices
-    assert list(pictures) == [slice_key(study, slices[1]), slice_key(study, slices[4])]
+    assert list(pictures) == [slice_key(slices[1]), slice_key(slices[4])]
     assert all(len(item.pictures) == 2 and not item.problem for item in pictures.values())
 
 
 def test_pictures_show_the_first_two_windows_of_the_task(
-    tmp_path: Path, make_study: MakeStudy, model: ModelSummary, task: Task
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     """Four vertical bands of known HU; brain 40/80 spans 0 to 80 HU, subdural 80/200 spans -20 to 180 HU."""
     bands = np.repeat(np.array([-100.0, 20.0, 60.0, 300.0], dtype=np.float32), 16)
     (path,) = write_series(tmp_path, values=np.broadcast_to(bands, (1, 64, 64)))
-    result = only(flagged_pictures([make_study(tmp_path, [path.name], flag(model, 0))], model, task.channels))
+    result = only(flagged_pictures(make_results(make_study(tmp_path, [path.name], flag(model, 0))), task.channels))
     expected = {"Brain": (0.0, 63.75, 191.25, 255.0), "Subdural": (0.0, 51.0, 102.0, 255.0)}
     for picture, (name, greys) in zip(result.pictures, expected.items(), strict=True):
         assert picture.caption.startswith(f"{name} window, center ")
@@ -69,40 +83,38 @@ def test_pictures_show_the_first_two_windows_of_the_task(
 
 
 def test_pictures_keep_the_proportions_in_mm(
-    tmp_path: Path, make_study: MakeStudy, model: ModelSummary, task: Task
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     paths = write_series(tmp_path, slices=1, PixelSpacing=[2.0, 1.0])  # rows lie 2 mm apart, columns 1 mm
-    result = only(flagged_pictures([make_study(tmp_path, [paths[0].name], flag(model, 0))], model, task.channels))
+    result = only(flagged_pictures(make_results(make_study(tmp_path, [paths[0].name], flag(model, 0))), task.channels))
     for picture in result.pictures:
         assert (picture.width, picture.height) == (32, 64)
         decoded(picture)
 
 
 def test_pictures_become_smaller_where_there_are_many(
-    tmp_path: Path, make_study: MakeStudy, model: ModelSummary, task: Task
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     (path,) = write_series(tmp_path, slices=1, matrix=400)
     sizes = []
     for count in (1, 41, 121):
         study = make_study(tmp_path, [path.name] * count, flag(model, *range(count)))
-        first = next(iter(flagged_pictures([study], model, task.channels).values()))
+        (pictures,) = flagged_pictures(make_results(study), task.channels)
+        first = next(iter(pictures.values()))
         sizes.append(first.pictures[0].width)
     assert sizes[0] > sizes[1] > sizes[2] >= 200
 
 
 def test_a_slice_whose_file_is_not_known_has_a_reason(
-    scan: tuple[Path, list[str]], make_study: MakeStudy, model: ModelSummary, task: Task
+    scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
-    study = msgspec.structs.replace(make_study(*scan, flag(model, 0)), paths={})
-    assert (
-        only(flagged_pictures([study], model, task.channels)).problem
-        == f"{scan[1][0]}: where this file lies is not known."
-    )
+    study = msgspec.structs.replace(make_study(*scan, flag(model, 0)), sources={})
+    assert only(flagged_pictures(make_results(study), task.channels)).problem == "Where this file lies is not known."
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "there is no such file"), (b"no image" * 100, "DICOM"), ("half", "ends early")],
+    [(None, "cannot be opened"), (b"no image" * 100, "DICOM"), ("half", "ends early")],
 )
 def test_a_picture_that_cannot_be_made_has_a_reason(
     scan: tuple[Path, list[str]],
@@ -124,8 +136,35 @@ def test_a_picture_that_cannot_be_made_has_a_reason(
     assert str(folder) not in bad.problem
 
 
+def test_anonymous_results_show_the_same_pictures_and_name_no_file(
+    scan: tuple[Path, list[str]], flag_slices: Callable[..., dict[Any, PictureSet]]
+) -> None:
+    folder, files = scan
+    (folder / files[2]).unlink()
+    named, missing = flag_slices(1, 2).values()
+    same, without_name = flag_slices(1, 2, anonymous=True).values()
+    assert same == named
+    assert files[2] in missing.problem
+    assert without_name.problem == REASONS["unreadable_path"]
+
+
+def test_a_slice_of_an_archive_is_shown(
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
+) -> None:
+    paths = write_series(tmp_path / "scan", slices=3)
+    study = make_study(tmp_path / "scan", [path.name for path in paths], flag(model, 1))
+    expected = only(flagged_pictures(make_results(study), task.channels))
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for path in reversed(paths):
+            archive.write(path, path.name)
+    sop_uid = study.series[0].slices[1].sop_uid
+    source = Source(str(tmp_path / "scan.zip"), paths[1].name, entry=1)  # three entries, the last slice first
+    study = msgspec.structs.replace(study, sources={sop_uid: source})
+    assert only(flagged_pictures(make_results(study), task.channels)) == expected
+
+
 def test_pictures_report_progress(
-    scan: tuple[Path, list[str]], make_study: MakeStudy, model: ModelSummary, task: Task
+    scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     totals = []
 
@@ -135,5 +174,5 @@ def test_pictures_report_progress(
         totals.append((description, total, unit, initial))
         yield from items
 
-    flagged_pictures([make_study(*scan, flag(model, 0, 3, 5))], model, task.channels, progress)
+    flagged_pictures(make_results(make_study(*scan, flag(model, 0, 3, 5))), task.channels, progress)
     assert totals == [("pictures", 3, "slice", 0)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.cli.terminal import INPUT_HELP, printable
 from slicewise.errors import UsageError
 from slicewise.text import aligned
 
@@ -20,14 +21,26 @@ if TYPE_CHECKING:
 
 ALL_SCORED, NOTHING_SCORED, SOME_UNREADABLE = 0, 1, 3
 FORMATS = ("csv", "json", "html")
+IDENTITY_FORMATS = ("dicom", "fhir")
+"""Formats whose objects copy the identity of the patient, so that archives can file them."""
+
+_FILES = {
+    "csv": ("slices.csv", "series.csv", "studies.csv", "rejected.csv"),
+    "json": ("results.json",),
+    "html": ("report.html",),
+}
 
 EPILOG = """\
 example:
   slicewise predict scans/ --output results
-  slicewise predict scans/ --output results --model runs/mine --formats csv,json
+  slicewise predict scans.zip --output results --model runs/mine --formats csv,json
+  slicewise predict scans/ --output results --anonymous --anonymous-key secret.key
 
 writes into --output:
   slices.csv series.csv studies.csv rejected.csv (csv), results.json (json), report.html (html)
+
+--anonymous leaves patient ids, UIDs, file names and descriptions out of every output: ids become keyed hashes.
+The pictures of the report stay as they are, with whatever text is burned into them.
 
 exit code: 0 all was scored that should be, 3 some input was unreadable (the rest was scored),
 1 nothing could be scored, 2 the call is wrong
@@ -43,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="DICOM file or folder of any depth")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=INPUT_HELP)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--model", metavar="MODEL", help="shipped model, model package or run folder")
     parser.add_argument("--runtime", choices=("openvino", "onnxruntime", "torch"), default="openvino")
@@ -51,21 +64,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--series", action="append", default=[], metavar="UID", help="read this series whatever the rules say"
     )
+    parser.add_argument(
+        "--anonymous", action="store_true", help="replace ids by keyed hashes and leave file names out, in every output"
+    )
+    parser.add_argument(
+        "--anonymous-key",
+        type=Path,
+        metavar="FILE",
+        help="secret key of the hashes, made if missing, so that calls agree (default: a random key, kept nowhere)",
+    )
     add_common_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs `predict`."""
-    formats = _formats(arguments.formats)
-    missing = [path for path in arguments.inputs if not path.exists()]
-    if missing:
-        raise UsageError(f"{missing[0]}: there is no such file or folder")
-
+    formats = _formats(arguments.formats, anonymous=arguments.anonymous)
+    _check_inputs(arguments.inputs)
+    key = _key(arguments, formats)
     progress = terminal_progress(quiet=arguments.quiet)
     # Before the model is loaded: a blocked output is told at once, not after everything was scored.
     with _output_folder(arguments.output):
         results, task = _predict(arguments, progress)
+        if key is not None:
+            results = _anonymous(results, key)
         _write(arguments.output, results, task, formats, progress)
     print(_table(results))
     print(f"{_summary(results)} Results: {arguments.output}")
@@ -75,12 +97,55 @@ def run(arguments: argparse.Namespace) -> int:
     return SOME_UNREADABLE if any(item.kind == "unreadable" for item in results.rejected) else ALL_SCORED
 
 
-def _formats(text: str) -> tuple[str, ...]:
+def _formats(text: str, *, anonymous: bool) -> tuple[str, ...]:
     formats = tuple(item.strip() for item in text.split(",") if item.strip())
+    copying = [item for item in formats if item in IDENTITY_FORMATS]
+    if anonymous and copying:
+        raise UsageError(
+            f"--formats {text}: {copying[0]} copies the identity of the patient, which --anonymous leaves out. "
+            f"Choose one of the two, or among {', '.join(FORMATS)}"
+        )
     unknown = [item for item in formats if item not in FORMATS]
     if unknown or not formats:
         raise UsageError(f"--formats {text}: expected a list of {', '.join(FORMATS)}")
     return formats
+
+
+def _check_inputs(inputs: Sequence[Path]) -> None:
+    from slicewise.imaging.walk import check_inputs
+
+    check_inputs(inputs)
+
+
+def _key(arguments: argparse.Namespace, formats: Collection[str]) -> bytes | None:
+    """Returns the key of the hashes, None without --anonymous."""
+    path: Path | None = arguments.anonymous_key
+    if not arguments.anonymous:
+        if path is not None:
+            raise UsageError(f"--anonymous-key {path}: has no use without --anonymous. Add it, or leave the key out")
+        return None
+    from slicewise.reporting.anonymous import load_or_make_key, random_key
+
+    _refuse_named_results(arguments.output, formats)
+    if path is None:
+        return random_key()
+    if path.resolve().is_relative_to(arguments.output.resolve()):
+        raise UsageError(
+            f"--anonymous-key {path}: lies in --output, and who has it can tell whose results these are. Choose a file "
+            "elsewhere"
+        )
+    return load_or_make_key(path)
+
+
+def _refuse_named_results(output: Path, formats: Collection[str]) -> None:
+    """Refuses a folder where files of another call, which may name patients, would stay beside anonymous ones."""
+    others = [name for item, names in _FILES.items() if item not in formats for name in names]
+    staying = [name for name in others if (output / name).exists()]
+    if staying:
+        raise UsageError(
+            f"--output {output}: {staying[0]} of another call lies there and may name patients. Choose another folder "
+            "for --anonymous, or remove it"
+        )
 
 
 @contextlib.contextmanager
@@ -116,10 +181,17 @@ def _predict(arguments: argparse.Namespace, progress: Progress) -> tuple[Results
     studies = tuple(
         detector.predict(arguments.inputs, series=arguments.series, on_rejected=rejected.append, progress=progress)
     )
+    rejected.sort(key=lambda item: (item.path, item.series_uid, item.kind, item.reason, item.message))
     return Results(detector.summary, studies, tuple(rejected), __version__), detector.task
 
 
-def _write(output: Path, results: Results, task: Task, formats: Iterable[str], progress: Progress) -> None:
+def _anonymous(results: Results, key: bytes) -> Results:
+    from slicewise.reporting.anonymous import anonymous_results
+
+    return anonymous_results(results, key)
+
+
+def _write(output: Path, results: Results, task: Task, formats: Collection[str], progress: Progress) -> None:
     from slicewise import results as writers
     from slicewise.files import write_bytes_atomically
 
@@ -144,7 +216,7 @@ def _table(results: Results) -> str:
         slices = [item for series in study.series for item in series.slices]
         flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
         probabilities = (f"{study.probabilities[name]:.3f}" for name in model.labels)
-        rows.append((study.study_uid[-24:], str(len(slices)), *probabilities, str(flagged)))
+        rows.append((printable(study.study_uid[-24:]), str(len(slices)), *probabilities, str(flagged)))
     return aligned(rows, left=1)
 
 

@@ -1,211 +1,208 @@
-"""Stored pixel values -> Hounsfield units, with the known defects of real files."""
+"""Files -> Hounsfield units.
+
+The header was read before: a slice is decoded from its `PixelDescription` and the bytes of its pixel data alone.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from io import BytesIO
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
+from pydicom.config import IGNORE
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from slicewise.errors import UnreadableFileError
-from slicewise.imaging.dicom import DicomFile, displayed, matrix_problem, read_dicom, silent_pydicom
-from slicewise.volume import FloatImages, ScanWarning
+from slicewise.imaging.codestream import Fragment, find_frames, read_fragments
+from slicewise.imaging.decoder_process import DecoderError, decompress_apart
+from slicewise.imaging.decompress import Stored, can_decompress
+from slicewise.imaging.dicom import is_compressed, matrix_problem
+from slicewise.imaging.encoding import InflateError, read_inflated
+from slicewise.imaging.header import PixelDescription, SliceHeader
+from slicewise.imaging.hounsfield import DecodedSlice, convert
 
-AIR_HU = -1024.0
-"""Floor of CT values; what lies outside the image counts as this."""
-
-_LARGEST = 1e9
-"""No pixel, rescale slope or intercept of a real scanner comes near this; beyond it float32 may overflow."""
-
-_KEYWORDS = (
-    "Modality",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "RescaleIntercept",
-    "RescaleSlope",
-)
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_PIXEL_TAGS = {"FloatPixelData": 0x7FE00008, "DoubleFloatPixelData": 0x7FE00009, "PixelData": 0x7FE00010}
+_BITS_ALLOCATED = {"FloatPixelData": (32,), "DoubleFloatPixelData": (64,), "PixelData": (8, 16, 32)}
 
 
 @dataclass(frozen=True, eq=False)
-class DecodedSlice:
-    """The pixels of one image.
+class _PixelData:
+    """The pixel data of an open file.
 
     Attributes:
-        values: HU for CT, else the rescaled values, shape (rows, columns).
-        warnings: Repairs that a reader of the results should know.
+        stream: In which `PixelDescription.offset` counts.
+        swapped: Words of 16 bits carry pixels of 8, the second one first.
+        frames: Where the compressed image of every frame lies, None for plain numbers.
     """
 
-    values: FloatImages
-    warnings: tuple[ScanWarning, ...]
+    stream: BinaryIO
+    swapped: bool
+    frames: Sequence[Sequence[Fragment]] | None
 
 
-def decode_slice(path: Path) -> DecodedSlice:
-    """Decodes a single-frame image. Safe to call from several threads.
+def decode_file(headers: Sequence[SliceHeader]) -> Iterator[DecodedSlice | UnreadableFileError]:
+    """Decodes frames of one DICOM file, which is opened once. Safe to call from several threads.
 
     CT values below -1024 HU and pixel padding, DICOM PS3.3 C.7.5.1.1.2, become -1024 HU. MONOCHROME1 asks for an
     inverted display (C.7.6.3.1.2) and leaves the values as they are.
 
-    Raises:
-        UnreadableFileError: If the file has no usable pixels; `reason` is a code of `REASONS`.
+    Args:
+        headers: Frames of the file, at least one.
+
+    Yields:
+        For every header, in order, its pixels, or why it has none that can be used; `reason` is a code of `REASONS`.
     """
-    with silent_pydicom():
-        content = read_dicom(path, _KEYWORDS, with_pixels=True)
-        stored = _stored_values(path, content)
-        if content.text("Modality") != "CT":
-            return DecodedSlice(_rescaled(stored, *_rescale_parameters(path, content)), ())
-        return _hounsfield_units(path, content, stored)
+    with ExitStack() as stack:
+        try:
+            _check(headers[0])
+            file = stack.enter_context(headers[0].source.open())
+            data = _pixel_data(headers[0], file)
+        except (UnreadableFileError, OSError) as error:
+            yield from [_as_unreadable(headers[0], error)] * len(headers)
+            return
+        for header in headers:
+            try:
+                image = convert(header, _stored_values(header, data))
+            except (UnreadableFileError, OSError) as error:
+                yield _as_unreadable(header, error)
+            else:
+                yield image
 
 
-def _stored_values(path: Path, content: DicomFile) -> npt.NDArray[Any]:
-    _check(path, content)
-    dataset = content.dataset
-    dataset.file_meta.TransferSyntaxUID = content.transfer_syntax  # pydicom needs one, even for plain datasets
-    try:
-        stored: npt.NDArray[Any] = pixel_array(dataset)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    # Decoders and their plug-ins raise nearly anything on malformed data; a panic of one in Rust is no Exception.
-    except BaseException as error:
-        raise UnreadableFileError(
-            f"{displayed(path.name)}: its pixel data cannot be decoded ({type(error).__name__}: {error}).",
-            reason="undecodable",
-        ) from error
-    expected = (content.integer("Rows"), content.integer("Columns"))
-    if stored.shape != expected:
-        message = f"{displayed(path.name)}: its pixels have shape {stored.shape}; expected {expected}."
-        raise UnreadableFileError(message, reason="undecodable")
-    if stored.dtype.kind == "f" and not np.all(np.abs(stored) <= _LARGEST):  # not "any beyond": nan is none either
-        message = f"{displayed(path.name)}: has pixels that are no numbers or beyond {_LARGEST:g}."
-        raise UnreadableFileError(message, reason="bad_pixels")
-    return stored
+def decode_slice(header: SliceHeader) -> DecodedSlice:
+    """Decodes one frame of a DICOM file; see `decode_file`.
+
+    Raises:
+        UnreadableFileError: If the file has no usable pixels.
+    """
+    outcome = next(decode_file([header]))
+    if isinstance(outcome, UnreadableFileError):
+        raise outcome
+    return outcome
 
 
-def _check(path: Path, content: DicomFile) -> None:
+def _as_unreadable(header: SliceHeader, error: UnreadableFileError | OSError) -> UnreadableFileError:
+    if isinstance(error, UnreadableFileError):
+        return error
+    message = (
+        f"{header.file}: cannot be read ({error.strerror or 'unknown reason'}). Check the path and its permissions."
+    )
+    return UnreadableFileError(message, reason="unreadable_path")
+
+
+def _description(header: SliceHeader) -> PixelDescription:
+    assert header.pixels is not None  # None is for NIfTI
+    return header.pixels
+
+
+def _check(header: SliceHeader) -> None:
     """Refuses what cannot be decoded, with a reason that tells more than the decoder would."""
-    if content.is_truncated:
-        raise UnreadableFileError(f"{displayed(path.name)}: ends early: copy the file again.", reason="truncated")
-    if content.pixel_keyword is None:
-        raise UnreadableFileError(f"{displayed(path.name)}: has no pixel data.", reason="no_pixel_data")
-    if content.pixel_keyword not in content.dataset:  # encapsulated data without their end
-        raise UnreadableFileError(f"{displayed(path.name)}: ends early: copy the file again.", reason="truncated")
-    samples, frames = content.integer("SamplesPerPixel") or 1, content.integer("NumberOfFrames") or 1
-    if samples != 1:
-        message = f"{displayed(path.name)}: has {samples} samples a pixel; expected grey values, that is 1."
+    pixels = _description(header)
+    if pixels.samples != 1 or pixels.photometric == "PALETTE COLOR":
+        message = f"{header.file}: has colours; expected one grey value a pixel."
         raise UnreadableFileError(message, reason="not_grayscale")
-    if frames != 1:
-        raise UnreadableFileError(f"{displayed(path.name)}: has {frames} frames; expected one.", reason="multiframe")
-    rows, columns = content.integer("Rows") or 0, content.integer("Columns") or 0
-    missing = [name for name in ("Rows", "Columns", "BitsAllocated") if content.integer(name) is None]
-    if missing:
-        raise UnreadableFileError(f"{displayed(path.name)}: has no {', '.join(missing)}.", reason="missing_tag")
-    problem = matrix_problem(rows, columns)
+    problem = matrix_problem(header.rows, header.columns)
     if problem:
-        raise UnreadableFileError(f"{displayed(path.name)}: {problem}.", reason="bad_matrix")
-    expected = rows * columns * (content.integer("BitsAllocated") or 16) // 8
-    if content.is_compressed:
-        _check_decoder(path, content.transfer_syntax)
-    elif (content.pixel_bytes or 0) < expected:
+        raise UnreadableFileError(f"{header.file}: {problem}.", reason="bad_matrix")
+    usable = _BITS_ALLOCATED[pixels.keyword]
+    if pixels.bits_allocated not in usable:
+        message = f"{header.file}: Bits Allocated (0028,0100) is {pixels.bits_allocated}; expected one of {usable}."
+        raise UnreadableFileError(message, reason="undecodable")
+    compressed = is_compressed(pixels.transfer_syntax)
+    if compressed and not can_decompress(pixels.transfer_syntax):
+        syntax = UID(pixels.transfer_syntax, validation_mode=IGNORE)
         raise UnreadableFileError(
-            f"{displayed(path.name)}: {content.pixel_bytes} bytes of pixel data; {rows} x {columns} pixels need "
-            f"{expected}.",
-            reason="truncated",
-        )
-
-
-def _check_decoder(path: Path, syntax: UID) -> None:
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise UnreadableFileError(
-            f"{displayed(path.name)}: no decoder is installed for its transfer syntax {syntax.name} ({syntax}). "
-            "Install one that pydicom finds, as python-gdcm, pylibjpeg with pylibjpeg-openjpeg, or pyjpegls, or store "
-            "the images uncompressed.",
+            f"{header.file}: no decoder is installed for its transfer syntax {syntax.name} ({syntax}). Store the "
+            "images uncompressed.",
             reason="unsupported_transfer_syntax",
         )
+    if compressed != (pixels.length is None):
+        stored, stated = ("plain", "compressed") if compressed else ("encapsulated", "plain")
+        message = f"{header.file}: its pixel data are {stored}, and its transfer syntax says that they are {stated}."
+        raise UnreadableFileError(message, reason="undecodable")
 
 
-def _hounsfield_units(path: Path, content: DicomFile, stored: npt.NDArray[Any]) -> DecodedSlice:
-    warnings = []
-    padding = _padding(content, stored)
-    slope, intercept = _rescale_parameters(path, content)
-    if _is_wrapped(content):
-        stored, intercept = (stored.astype(np.int32) + 1000) % 4096, -1000.0
-        message = "12-bit values without a negative intercept were unwrapped: +1000 mod 4096, intercept -1000."
-        warnings.append(ScanWarning("wrapped_12_bit", message))
-    if not content.states("RescaleIntercept"):
-        message = "Rescale Intercept (0028,1052) is missing: stored values were taken as HU."
-        warnings.append(ScanWarning("missing_rescale", message))
-    values = _rescaled(stored, slope, intercept)
-    if padding is not None:
-        values[padding] = AIR_HU
-    return DecodedSlice(np.maximum(values, np.float32(AIR_HU), out=values), tuple(warnings))
+def _pixel_data(header: SliceHeader, file: BinaryIO) -> _PixelData:
+    """Finds the pixel data of an open file, and the frames in them if they are compressed."""
+    pixels = _description(header)
+    stream = _stream(header, file)
+    vr = _vr(header, stream)
+    if not is_compressed(pixels.transfer_syntax):
+        big_endian = pixels.transfer_syntax == ExplicitVRBigEndian
+        return _PixelData(stream, swapped=big_endian and vr == b"OW" and pixels.bits_allocated == 8, frames=None)
+    try:
+        return _PixelData(stream, swapped=False, frames=find_frames(stream, pixels.frames))
+    except (EOFError, ValueError) as error:
+        reason = "truncated" if isinstance(error, EOFError) else "undecodable"
+        raise UnreadableFileError(f"{header.file}: {error}. Copy the file again.", reason=reason) from error
 
 
-def _rescale_parameters(path: Path, content: DicomFile) -> tuple[float, float]:
-    """Returns Rescale Slope and Intercept, 1 and 0 where they are absent."""
-    slope, intercept = (
-        content.number(keyword) if content.states(keyword) else default
-        for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-    )
-    if slope is not None and intercept is not None and 0.0 < abs(slope) < _LARGEST and abs(intercept) < _LARGEST:
-        return slope, intercept
-    raise UnreadableFileError(
-        f"{displayed(path.name)}: Rescale Slope (0028,1053) is '{content.text('RescaleSlope')}' and Rescale Intercept "
-        f"(0028,1052) is '{content.text('RescaleIntercept')}'; expected numbers, and a slope that is not 0.",
-        reason="bad_rescale",
-    )
+def _stream(header: SliceHeader, file: BinaryIO) -> BinaryIO:
+    if _description(header).transfer_syntax != DeflatedExplicitVRLittleEndian:
+        return file
+    try:
+        return BytesIO(read_inflated(file))
+    except InflateError as error:
+        message = f"{header.file}: its deflated dataset cannot be read ({error}). Copy or export the file again."
+        raise UnreadableFileError(message, reason=error.reason) from error
 
 
-def _rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> FloatImages:
-    """Returns slope * stored + intercept in floating point, DICOM PS3.3 C.11.1.1.2."""
-    values = stored.astype(np.float32)
-    if slope != 1.0:
-        values *= np.float32(slope)
-    if intercept != 0.0:
-        values += np.float32(intercept)
-    return values
+def _vr(header: SliceHeader, stream: BinaryIO) -> bytes:
+    """Returns the value representation of the pixel data, and leaves the stream where their value begins.
 
-
-def _is_wrapped(content: DicomFile) -> bool:
-    """Tells the CT images of the RSNA 2019 challenge whose values wrap at 12 bits.
-
-    The repair is that of the challenge's winners, under exactly their conditions.
+    Raises:
+        UnreadableFileError: If the element is no longer where it was when the header was read.
     """
-    intercept = content.number("RescaleIntercept")
-    return (
-        content.integer("BitsStored") == 12
-        and content.integer("PixelRepresentation") == 0
-        and intercept is not None
-        and intercept > -100.0
-    )
+    pixels = _description(header)
+    order = ">" if pixels.transfer_syntax == ExplicitVRBigEndian else "<"
+    tag = _PIXEL_TAGS[pixels.keyword]
+    stored_tag = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    length = struct.pack(f"{order}L", _UNDEFINED_LENGTH if pixels.length is None else pixels.length)
+    stream.seek(max(pixels.offset - 12, 0))
+    element = stream.read(pixels.offset - stream.tell()).rjust(12, b"\0")
+    if element.endswith(length) and element.startswith(stored_tag):  # explicit, DICOM PS3.5 7.1.2
+        return element[4:6]
+    if element.endswith(length) and element[4:8] == stored_tag:  # implicit, 7.1.3
+        return b""
+    message = f"{header.file}: was changed after its header had been read. Run again."
+    raise UnreadableFileError(message, reason="undecodable")
 
 
-def _padding(content: DicomFile, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
-    """Returns which pixels are padding, None if the image states no padding."""
-    first = content.integer("PixelPaddingValue")
-    if first is None or stored.dtype.kind not in "iu":
-        return None
-    last = content.integer("PixelPaddingRangeLimit")
-    # Some writers state the value of signed pixels as unsigned, and the other way round: the bits are what counts.
-    bits = 8 * stored.dtype.itemsize
-    ends = np.array([first % 2**bits, (first if last is None else last) % 2**bits], dtype=np.uint64)
-    low, high = np.sort(ends.astype(stored.dtype))
-    padding: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
-    return padding
+def _stored_values(header: SliceHeader, data: _PixelData) -> Stored:
+    if data.frames is None:
+        return _plain(header, data)
+    codestream = read_fragments(data.stream, data.frames[header.frame - 1])
+    try:
+        return decompress_apart(codestream, _description(header), header.rows, header.columns)
+    except DecoderError as error:
+        message = f"{header.file}: its pixel data cannot be decoded ({error})."
+        raise UnreadableFileError(message, reason="undecodable") from error
+
+
+def _plain(header: SliceHeader, data: _PixelData) -> Stored:
+    """Reads the numbers of one frame, DICOM PS3.5 8.1.1 and A.1 to A.3."""
+    pixels = _description(header)
+    kind = "f" if pixels.keyword != "PixelData" else "i" if pixels.signed else "u"
+    order = ">" if pixels.transfer_syntax == ExplicitVRBigEndian else "<"
+    dtype = np.dtype(f"{order}{kind}{pixels.bits_allocated // 8}")
+    size = header.rows * header.columns * dtype.itemsize
+    start = (header.frame - 1) * size
+    # A frame of swapped pixels may begin and end within a word.
+    before = start % 2 if data.swapped else 0
+    after = (before + size) % 2 if data.swapped else 0
+    data.stream.seek(pixels.offset + start - before)
+    content = data.stream.read(before + size + after)
+    if len(content) < before + size + after:
+        message = (
+            f"{header.file}: {len(content)} bytes of pixel data; {header.rows} x {header.columns} pixels need {size}."
+        )
+        raise UnreadableFileError(message, reason="truncated")
+    if data.swapped:
+        content = np.frombuffer(content, np.uint16).byteswap().tobytes()[before : before + size]
+    stored: Stored = np.frombuffer(content, dtype).reshape(header.rows, header.columns)
+    return stored.astype(dtype.newbyteorder("="), copy=False)

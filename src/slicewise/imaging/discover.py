@@ -1,242 +1,299 @@
-"""Finds the images in files and folders: a header for every usable one, a reason for every other."""
+"""Finds the images in files, folders and archives: a header for every usable one, a reason for every other."""
 
 from __future__ import annotations
 
-import os
+import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRBigEndian
 
-from slicewise.errors import UnreadableFileError, UsageError
-from slicewise.imaging.dicom import DicomFile, displayed, matrix_problem, read_dicom, silent_pydicom
+from slicewise.errors import UnreadableFileError
+from slicewise.imaging.dicom import DicomFile, matrix_problem, read_dicom
+from slicewise.imaging.dicomdir import missing_files
+from slicewise.imaging.elements import Elements
+from slicewise.imaging.header import ModalityLut, PixelDescription, SliceHeader
+from slicewise.imaging.multiframe import (
+    PER_FRAME,
+    SHARED,
+    frame_headers,
+    functional_groups_problem,
+    usable_spacing,
+)
+from slicewise.imaging.nifti import is_nifti, read_nifti_headers
+from slicewise.imaging.parts import is_capture
+from slicewise.imaging.quick_header import Wanted
+from slicewise.imaging.silence import silent_pydicom
+from slicewise.imaging.walk import check_inputs, walk
 from slicewise.progress import Progress, no_progress
 from slicewise.results import Rejection, RejectionKind
+from slicewise.source import Source
 from slicewise.volume import Orientation
 
-_KEYWORDS = (
-    "ImageType",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "Modality",
-    "SeriesDescription",
-    "PatientID",
-    "SliceThickness",
-    "ConvolutionKernel",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "InstanceNumber",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "BitsAllocated",
+_LUT = "ModalityLUTSequence"
+
+WANTED = Wanted(
+    (
+        "ImageType",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "Modality",
+        "SeriesDescription",
+        "PatientID",
+        "ContrastBolusAgent",
+        "BodyPartExamined",
+        "SliceThickness",
+        "ConvolutionKernel",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "InstanceNumber",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "PixelSpacing",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "RescaleIntercept",
+        "RescaleSlope",
+    ),
+    (_LUT, SHARED, PER_FRAME),
 )
+"""All that is ever read of a header."""
+
 _REQUIRED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
-
-@dataclass(frozen=True)
-class SliceHeader:
-    """What the header of one image says. Absent texts are empty; absent or malformed numbers are None.
-
-    Attributes:
-        path: The file itself, to open it.
-        file: To show and to write: path relative to the input (the folder of an input that is a file), with forward
-            slashes, as `displayed` returns it.
-        patient_id: Patient ID, (0010,0020).
-        study_uid: Study Instance UID, (0020,000D).
-        series_uid: Series Instance UID, (0020,000E).
-        sop_uid: SOP Instance UID, (0008,0018).
-        frame: Frame number within the instance, from 1; 1 for a single-frame image.
-        modality: Modality, (0008,0060).
-        sop_class_uid: SOP Class UID, (0008,0016).
-        image_type: Image Type, (0008,0008).
-        rows: Rows, (0028,0010).
-        columns: Columns, (0028,0011).
-        series_number: Series Number, (0020,0011).
-        instance_number: Instance Number, (0020,0013).
-        series_description: Series Description, (0008,103E).
-        convolution_kernel: Convolution Kernel, (0018,1210).
-        slice_thickness_mm: Slice Thickness, (0018,0050).
-        image_position: Image Position (Patient) in mm, (0020,0032).
-        image_orientation: Image Orientation (Patient), (0020,0037): direction of a row, then of a column.
-        pixel_spacing_mm: Pixel Spacing, (0028,0030): distance between rows, then between columns.
-    """
-
-    path: Path
-    file: str
-    patient_id: str
-    study_uid: str
-    series_uid: str
-    sop_uid: str
-    frame: int
-    modality: str
-    sop_class_uid: str
-    image_type: tuple[str, ...]
-    rows: int
-    columns: int
-    series_number: int | None
-    instance_number: int | None
-    series_description: str
-    convolution_kernel: str
-    slice_thickness_mm: float | None
-    image_position: tuple[float, float, float] | None
-    image_orientation: Orientation | None
-    pixel_spacing_mm: tuple[float, float] | None
+_SUBSAMPLED = "YBR_FULL_422"
+"""Of two neighbouring pixels it stores two luminances and two colours, DICOM PS3.3 C.7.6.3.1.2."""
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A path under an input, and how it is shown; `problem` says why it cannot be read or listed."""
-
-    path: Path
-    file: str
-    problem: str = ""
-
-
-def discover(inputs: Sequence[Path], progress: Progress = no_progress) -> Iterator[SliceHeader | Rejection]:
-    """Reads the headers of all files under the inputs, in sorted order; pixels are not read.
+def discover(
+    inputs: Sequence[Path], progress: Progress = no_progress, *, modality: str = "CT"
+) -> Iterator[SliceHeader | Rejection]:
+    """Reads the headers of all files under the inputs, in no particular order; pixels are not read.
 
     Args:
-        inputs: Files and folders; folders are searched to any depth.
+        inputs: DICOM and NIfTI files, folders of any depth, zip archives, DICOMDIRs.
         progress: Reports the files.
+        modality: What the task reads, and NIfTI files hold, which state none.
 
     Yields:
-        A header for every usable image; for every other file a rejection with a code of `REASONS`.
+        A header for every usable slice; for every file without one a rejection with a code of `REASONS`.
 
     Raises:
         UsageError: If an input does not exist, before anything is read.
     """
-    for item in inputs:
-        if not _exists(item):
-            raise UsageError(f"{item}: there is no such file or folder, or it may not be read")
-    files = [found for item in inputs for found in _files_under(item)]
-    for found in progress(files, description="reading headers", total=len(files), unit="file"):
-        yield _rejection(found.file, "unreadable_path", found.problem) if found.problem else _header(found)
-
-
-def _exists(item: Path) -> bool:
-    try:
-        return item.exists()
-    except OSError:
-        return False
-
-
-def _files_under(item: Path) -> Iterator[_Found]:
-    if item.is_dir():
-        yield from _walk(item, item, frozenset())
-    else:
-        yield _Found(item, displayed(item.name))
-
-
-def _walk(source: Path, folder: Path, parents: frozenset[Path]) -> Iterator[_Found]:
-    try:
-        real = folder.resolve()
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
-    except (OSError, RuntimeError) as error:  # Path.resolve raises RuntimeError for a loop of links
-        yield _found(source, folder, f"cannot be listed ({getattr(error, 'strerror', None) or 'a loop of links'})")
-        return
-    if real in parents:  # a link to a folder above it
-        yield _found(source, folder, "is a link to a folder that contains it, and is not followed")
-        return
-    for entry in ordered:
-        path = folder / entry.name
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError as error:  # as for a link to itself
-            yield _found(source, path, f"cannot be followed ({error.strerror})")
-            continue
-        if is_folder:
-            yield from _walk(source, path, parents | {real})
+    check_inputs(inputs)
+    total = sum(1 for _ in walk(inputs))
+    for found in progress(walk(inputs), description="reading headers", total=total, unit="file"):
+        if isinstance(found, Rejection):
+            yield found
         else:
-            # anything else than a regular file could block the reader, as a pipe does
-            yield _found(source, path, "" if is_file else "is a broken link or not a regular file")
+            yield from read_headers(found, modality)
 
 
-def _found(source: Path, path: Path, problem: str) -> _Found:
-    return _Found(path, displayed(path.relative_to(source).as_posix()), problem)
+def read_headers(source: Source, modality: str = "CT") -> Iterator[SliceHeader | Rejection]:
+    """Reads the headers of one file, as `discover` does."""
+    try:
+        if is_nifti(source.file):
+            yield from read_nifti_headers(source, modality)
+        else:
+            with silent_pydicom():
+                found = tuple(_dicom_headers(source, read_dicom(source, WANTED), modality))
+            yield from found
+    except UnreadableFileError as error:
+        yield Rejection(source.file, "unreadable", error.reason, str(error))
 
 
-def _header(found: _Found) -> SliceHeader | Rejection:
-    with silent_pydicom():
-        try:
-            content = read_dicom(found.path, _KEYWORDS)
-        except UnreadableFileError as error:
-            return Rejection(found.file, "unreadable", error.reason, str(error))
-        return _problem(found, content) or _slice_header(found, content)
+def _dicom_headers(source: Source, content: DicomFile, modality: str) -> Iterator[SliceHeader | Rejection]:
+    problem = _problem(source, content)
+    if problem is not None:
+        yield problem
+        if content.is_directory:
+            yield from missing_files(source)
+        return
+    header = _header(source, content)
+    assert header.pixels is not None
+    frames = header.pixels.frames
+    indistinct = functional_groups_problem(content.elements, frames)
+    if indistinct:
+        yield _undivided(source, content, header, modality, indistinct)
+    elif frames == 1 and not content.elements.items(PER_FRAME):
+        yield header
+    else:
+        yield from frame_headers(content.elements, header)
 
 
-def _problem(found: _Found, content: DicomFile) -> Rejection | None:
+def _problem(source: Source, content: DicomFile) -> Rejection | None:
     """Returns why the file cannot be used, None if it can; the first reason that applies."""
     if content.is_directory:
-        return _rejection(found.file, "dicomdir", "is an index of other files, which are read themselves", "not_chosen")
-    sop_class = UID(content.text("SOPClassUID")).name
-    if content.pixel_keyword is None and sop_class.endswith("Storage") and "Image" not in sop_class:
-        return _rejection(found.file, "not_an_image", f"is no image but an object of {sop_class}", "not_chosen")
+        message = "is an index of other files, which are read themselves"
+        return _rejection(source, content, "dicomdir", message, "not_chosen")
+    kind_of_object = _object(content)
+    if kind_of_object:
+        message = f"is no image but {kind_of_object}"
+        return _rejection(source, content, "not_an_image", message, "not_chosen")
     if content.is_truncated:
-        return _rejection(found.file, "truncated", "ends early: copy the file again")
-    return _incomplete(found, content) or _too_few_bytes(found, content)
+        return _rejection(source, content, "truncated", "ends early: copy the file again")
+    return _incomplete(source, content) or _too_few_bytes(source, content) or _bad_lut(source, content)
 
 
-def _incomplete(found: _Found, content: DicomFile) -> Rejection | None:
-    missing = [keyword for keyword in _REQUIRED if not content.text(keyword)]
-    missing += [keyword for keyword in ("Rows", "Columns") if content.integer(keyword) is None]
+def _object(content: DicomFile) -> str:
+    """Returns what an object is that is to have no pixels, as a report; "" for an image."""
+    sop_class = content.elements.text("SOPClassUID")
+    if content.pixel_keyword is not None or not sop_class:
+        return ""
+    name = UID(sop_class).name
+    if "Storage" in name:
+        return "" if "Image" in name else f"an object of {name}"
+    # As raw data or presentation states of a manufacturer.
+    is_object = not content.is_truncated and not content.elements.states("Rows")
+    return "an object of a class that is not in the standard" if is_object else ""
+
+
+def _undivided(source: Source, content: DicomFile, header: SliceHeader, modality: str, indistinct: str) -> Rejection:
+    """Rejects an image whose frames have no place each; none is missed of one that would not be read anyway."""
+    if is_capture(header):
+        message = "holds screen captures (SOP class Secondary Capture), not a scan"
+        return _rejection(source, content, "secondary_capture", message, "not_chosen")
+    if header.modality and header.modality != modality:
+        message = f"its modality is {header.modality}, and the task reads {modality}"
+        return _rejection(source, content, "wrong_modality", message, "not_chosen")
+    return _rejection(source, content, "multiframe", indistinct)
+
+
+def _incomplete(source: Source, content: DicomFile) -> Rejection | None:
+    elements = content.elements
+    missing = [keyword for keyword in _REQUIRED if not elements.text(keyword)]
+    missing += [keyword for keyword in ("Rows", "Columns") if elements.integer(keyword) is None]
     if missing:
-        return _rejection(found.file, "missing_tag", f"has no {', '.join(missing)}, which every image needs")
-    problem = matrix_problem(content.integer("Rows") or 0, content.integer("Columns") or 0)
+        return _rejection(source, content, "missing_tag", f"has no {', '.join(missing)}, which every image needs")
+    problem = matrix_problem(elements.integer("Rows") or 0, elements.integer("Columns") or 0)
     if problem:
-        return _rejection(found.file, "bad_matrix", problem)
+        return _rejection(source, content, "bad_matrix", problem)
     if content.pixel_keyword is None:
-        return _rejection(found.file, "no_pixel_data", "is an image without pixel data")
-    if (content.integer("NumberOfFrames") or 1) > 1:
-        return _rejection(found.file, "multiframe", "has several frames; expected one image a file")
+        return _rejection(source, content, "no_pixel_data", "is an image without pixel data")
     return None
 
 
-def _too_few_bytes(found: _Found, content: DicomFile) -> Rejection | None:
+def _too_few_bytes(source: Source, content: DicomFile) -> Rejection | None:
     if content.pixel_bytes is None or content.is_compressed:
         return None
-    rows, columns = content.integer("Rows") or 0, content.integer("Columns") or 0
-    samples, bits = content.integer("SamplesPerPixel") or 1, content.integer("BitsAllocated") or 16
-    expected = rows * columns * samples * bits // 8
+    elements = content.elements
+    rows, columns, frames = elements.integer("Rows") or 0, elements.integer("Columns") or 0, _frames(elements)
+    samples, bits = elements.integer("SamplesPerPixel") or 1, elements.integer("BitsAllocated") or 16
+    if elements.text("PhotometricInterpretation") == _SUBSAMPLED:
+        samples = 2
+    expected = frames * rows * columns * samples * bits // 8
     if content.pixel_bytes >= expected:
         return None
-    message = f"has {content.pixel_bytes} bytes of pixel data; {rows} x {columns} pixels need {expected}"
-    return _rejection(found.file, "truncated", message)
+    size = f"{rows} x {columns} pixels" if frames == 1 else f"{frames} frames of {rows} x {columns} pixels"
+    message = f"has {content.pixel_bytes} bytes of pixel data; {size} need {expected}"
+    return _rejection(source, content, "truncated", message)
 
 
-def _rejection(file: str, reason: str, message: str, kind: RejectionKind = "unreadable") -> Rejection:
-    return Rejection(file, kind, reason, f"{file}: {message}.")
+def _bad_lut(source: Source, content: DicomFile) -> Rejection | None:
+    if not content.elements.items(_LUT) or _lut(content) is not None:
+        return None
+    message = "its Modality LUT Sequence (0028,3000) holds no whole table"
+    return _rejection(source, content, "bad_rescale", message)
 
 
-def _slice_header(found: _Found, content: DicomFile) -> SliceHeader:
-    spacing = content.numbers("PixelSpacing", 2)
+def _frames(elements: Elements) -> int:
+    return max(elements.integer("NumberOfFrames") or 1, 1)
+
+
+def _rejection(
+    source: Source, content: DicomFile, reason: str, message: str, kind: RejectionKind = "unreadable"
+) -> Rejection:
+    series_uid = content.elements.text("SeriesInstanceUID")
+    return Rejection(source.file, kind, reason, f"{source.file}: {message}.", series_uid)
+
+
+def _header(source: Source, content: DicomFile) -> SliceHeader:
+    elements = content.elements
     return SliceHeader(
-        path=found.path,
-        file=found.file,
-        patient_id=content.text("PatientID"),
-        study_uid=content.text("StudyInstanceUID"),
-        series_uid=content.text("SeriesInstanceUID"),
-        sop_uid=content.text("SOPInstanceUID"),
+        source=source,
         frame=1,
-        modality=content.text("Modality"),
-        sop_class_uid=content.text("SOPClassUID"),
-        image_type=content.texts("ImageType"),
-        rows=content.integer("Rows") or 0,
-        columns=content.integer("Columns") or 0,
-        series_number=content.integer("SeriesNumber"),
-        instance_number=content.integer("InstanceNumber"),
-        series_description=content.text("SeriesDescription"),
-        convolution_kernel=content.text("ConvolutionKernel"),
-        slice_thickness_mm=content.number("SliceThickness"),
-        image_position=cast("tuple[float, float, float] | None", content.numbers("ImagePositionPatient", 3)),
-        image_orientation=cast("Orientation | None", content.numbers("ImageOrientationPatient", 6)),
-        pixel_spacing_mm=cast("tuple[float, float]", spacing) if spacing and min(spacing) > 0 else None,
+        pixels=_pixels(content),
+        patient_id=elements.text("PatientID"),
+        study_uid=elements.text("StudyInstanceUID"),
+        series_uid=elements.text("SeriesInstanceUID"),
+        sop_uid=elements.text("SOPInstanceUID"),
+        modality=elements.text("Modality"),
+        sop_class_uid=elements.text("SOPClassUID"),
+        image_type=elements.texts("ImageType"),
+        rows=elements.integer("Rows") or 0,
+        columns=elements.integer("Columns") or 0,
+        series_number=elements.integer("SeriesNumber"),
+        instance_number=elements.integer("InstanceNumber"),
+        series_description=elements.text("SeriesDescription"),
+        convolution_kernel=elements.text("ConvolutionKernel"),
+        slice_thickness_mm=elements.number("SliceThickness"),
+        image_position=cast("tuple[float, float, float] | None", elements.numbers("ImagePositionPatient", 3)),
+        image_orientation=cast("Orientation | None", elements.numbers("ImageOrientationPatient", 6)),
+        pixel_spacing_mm=usable_spacing(elements.numbers("PixelSpacing", 2)),
+        contrast_agent=elements.text("ContrastBolusAgent"),
+        body_part=elements.text("BodyPartExamined"),
     )
+
+
+def _pixels(content: DicomFile) -> PixelDescription:
+    elements = content.elements
+    assert content.pixel_keyword is not None  # `_problem` told otherwise
+    first, last = elements.integer("PixelPaddingValue"), elements.integer("PixelPaddingRangeLimit")
+    intercept, slope = (
+        elements.number(keyword) if elements.states(keyword) else default
+        for keyword, default in (("RescaleIntercept", 0.0), ("RescaleSlope", 1.0))
+    )
+    return PixelDescription(
+        transfer_syntax=content.transfer_syntax,
+        keyword=content.pixel_keyword,
+        offset=content.pixel_offset,
+        length=content.pixel_bytes,
+        frames=_frames(elements),
+        samples=elements.integer("SamplesPerPixel") or 1,
+        photometric=elements.text("PhotometricInterpretation"),
+        bits_allocated=elements.integer("BitsAllocated") or 0,
+        bits_stored=elements.integer("BitsStored"),
+        high_bit=elements.integer("HighBit"),
+        signed=elements.integer("PixelRepresentation") == 1,
+        padding=None if first is None else (first, first if last is None else last),
+        states_intercept=elements.states("RescaleIntercept"),
+        intercept=intercept,
+        slope=slope,
+        lut=_lut(content),
+    )
+
+
+def _lut(content: DicomFile) -> ModalityLut | None:
+    """Returns the Modality LUT, DICOM PS3.3 C.11.1.1; None without one, or one that is no table."""
+    for item in content.elements.items(_LUT)[:1]:
+        descriptor = item.numbers("LUTDescriptor", 3)
+        if descriptor is None or descriptor[0] < 0:
+            return None
+        count, first, _ = map(int, descriptor)
+        count = count or 1 << 16
+        values = _lut_values(item, count, content.transfer_syntax)
+        if len(values) >= count:
+            return ModalityLut(first, values[:count])
+    return None
+
+
+def _lut_values(item: Elements, count: int, transfer_syntax: str) -> tuple[int, ...]:
+    values = item.values("LUTData")
+    if not values or not isinstance(values[0], bytes):
+        return values if all(isinstance(value, int) for value in values) else ()
+    stored, is_big_endian = values[0], transfer_syntax == ExplicitVRBigEndian  # words, which pydicom leaves as they are
+    if len(stored) < 2 * count:  # entries of one byte, two a word
+        return () if is_big_endian else tuple(stored)
+    return struct.unpack(f"{'>' if is_big_endian else '<'}{count}H", stored[: 2 * count])

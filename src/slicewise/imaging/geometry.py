@@ -73,14 +73,7 @@ def order_slices(
             mixed_orientation, bad_orientation, bad_position).
     """
     normal = slice_normal(image_orientations)
-    points = np.asarray(image_positions, dtype=np.float64)
-    if not np.all(np.abs(points) <= FARTHEST_MM):  # not "any beyond": nan is none either
-        raise GeometryError(
-            f"Image Position (0020,0032) must lie within {FARTHEST_MM / 1000:g} m of the origin. Export the series "
-            "again with its geometry.",
-            reason="bad_position",
-        )
-    projected = points @ normal
+    projected = _projected(image_positions, normal)
     groups = _group_by_position(projected)
 
     def rank(index: int) -> tuple[float, str]:
@@ -88,7 +81,7 @@ def order_slices(
         return (np.inf if number is None else number), sop_uids[index]
 
     members = [sorted(group, key=rank) for group in groups]
-    distinct = np.array([projected[group].min() for group in groups])
+    distinct = np.array([projected[group[0]] for group in groups])
     counts = [len(group) for group in groups]
     tilt = angle_to_axis(normal)
     return AxialGeometry(
@@ -136,6 +129,20 @@ def angle_to_axis(normal: Floats) -> float:
     return float(np.degrees(np.arctan2(np.hypot(normal[0], normal[1]), abs(normal[2]))))
 
 
+def distinct_positions(image_positions: npt.ArrayLike, image_orientations: npt.ArrayLike) -> Floats:
+    """Returns where parallel slices stand along their normal, each position once, ascending.
+
+    Args:
+        image_positions: Image Position (Patient) in mm, shape (slices, 3).
+        image_orientations: Image Orientation (Patient), shape (slices, 6).
+
+    Raises:
+        GeometryError: As `order_slices`.
+    """
+    projected = _projected(image_positions, slice_normal(image_orientations))
+    return np.array([projected[group[0]] for group in _group_by_position(projected)])
+
+
 def median_spacing_mm(positions_mm: npt.ArrayLike) -> float | None:
     """Returns the median distance of neighbouring positions, None if all slices stand at one position.
 
@@ -148,6 +155,17 @@ def median_spacing_mm(positions_mm: npt.ArrayLike) -> float | None:
     distances = np.diff(np.asarray(positions_mm, dtype=np.float64))
     distances = distances[distances > SAME_POSITION_MM]
     return float(np.median(distances)) if len(distances) else None
+
+
+def _projected(image_positions: npt.ArrayLike, normal: Floats) -> Floats:
+    points = np.asarray(image_positions, dtype=np.float64)
+    if not np.all(np.abs(points) <= FARTHEST_MM):  # not "any beyond": nan is none either
+        raise GeometryError(
+            f"Image Position (0020,0032) must lie within {FARTHEST_MM / 1000:g} m of the origin. Export the series "
+            "again with its geometry.",
+            reason="bad_position",
+        )
+    return points @ normal
 
 
 def _bad_orientation(found: Floats) -> GeometryError:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from slicewise.errors import GeometryError, UnreadableFileError
-from slicewise.imaging.decode import DecodedSlice, decode_slice
-from slicewise.imaging.discover import SliceHeader
+from slicewise.imaging.decode import decode_file
+from slicewise.imaging.discover import read_headers
 from slicewise.imaging.geometry import FARTHEST_MM, AxialGeometry, order_slices
-from slicewise.imaging.series import Series
+from slicewise.imaging.header import SliceHeader
+from slicewise.imaging.hounsfield import DecodedSlice
+from slicewise.imaging.nifti import decode_nifti
+from slicewise.imaging.series import Series, series_warnings
 from slicewise.results import Rejection
+from slicewise.source import Source
 from slicewise.volume import FloatImages, ScanWarning, SliceReference, Volume
 
 _SPACING_TOLERANCE = 1e-3
@@ -26,6 +31,9 @@ _PIXEL_SPACING_MM = (0.05, 10.0)
 
 _LARGEST_BYTES = 4 * 1024**3
 """Memory of the largest volume that is read, as float32: 4096 slices of 512 x 512 pixels."""
+
+_FRAMES_A_JOB = 16
+"""Frames of one file that a thread decodes in a row, where each can be read by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +122,19 @@ def load_volume(series: Series, workers: int = 2) -> tuple[Volume, tuple[Rejecti
         values = values[np.asarray(keep)[geometry.order]]
     rejected = (*stack.rejected, *problems, *repeated.values())
     missing = [item for item in rejected if item.kind == "unreadable"]
-    warnings = (*geometry.warnings, *_distinct_warnings(decoded), *_missing_warning(missing))
+    warnings = (
+        *series_warnings(series),
+        *geometry.warnings,
+        *_distinct_warnings(decoded),
+        *_missing_warning([*series.unreadable, *missing]),
+    )
     volume = Volume(
         values=values,
         positions_mm=geometry.positions_mm,
         pixel_spacing_mm=stack.pixel_spacing_mm,
         tilt_degrees=geometry.tilt_degrees,
         duplicate_rank=geometry.duplicate_rank,
-        slices=tuple(SliceReference(item.sop_uid, item.frame, item.file) for item in headers),
+        slices=_references(headers),
         patient_id=series.patient_id,
         study_uid=series.study_uid,
         series_uid=series.series_uid,
@@ -132,12 +145,37 @@ def load_volume(series: Series, workers: int = 2) -> tuple[Volume, tuple[Rejecti
     return volume, rejected
 
 
+def load_slice(source: Source, frame: int) -> tuple[SliceHeader, DecodedSlice]:
+    """Reads one slice of a file again.
+
+    Raises:
+        UnreadableFileError: If the file has no such frame, or no usable pixels.
+    """
+    found = list(read_headers(source))
+    header = next((item for item in found if isinstance(item, SliceHeader) and item.frame == frame), None)
+    if header is None:
+        problem = next((item for item in found if isinstance(item, Rejection)), None)
+        message = f"{source.file}: has no frame {frame} any more." if problem is None else problem.message
+        raise UnreadableFileError(message, reason="undecodable" if problem is None else problem.reason)
+    image = next(_decode([header]))
+    if isinstance(image, UnreadableFileError):
+        raise image
+    return header, image
+
+
+def _references(headers: Sequence[SliceHeader]) -> tuple[SliceReference, ...]:
+    return tuple(
+        SliceReference(item.sop_uid, item.frame, item.file, index if item.slice_index is None else item.slice_index)
+        for index, item in enumerate(headers)
+    )
+
+
 def _geometry(headers: Sequence[SliceHeader]) -> AxialGeometry:
     return order_slices(
         np.array([item.image_position for item in headers], dtype=np.float64),
         np.array([item.image_orientation for item in headers], dtype=np.float64),
         [item.instance_number for item in headers],
-        [item.sop_uid for item in headers],
+        [f"{item.sop_uid} {item.frame:09d}" for item in headers],  # the frames of one file share their UID
     )
 
 
@@ -176,7 +214,8 @@ def _pixel_spacing(headers: Sequence[SliceHeader]) -> tuple[float, float]:
             f"{high[1]:g} mm. Expected one value a series; split the series.",
             reason="mixed_spacing",
         )
-    return known[0]
+    rows, columns = np.median(table, axis=0).tolist()
+    return rows, columns
 
 
 def _refuse_too_large(headers: Sequence[SliceHeader]) -> None:
@@ -207,21 +246,60 @@ def _decode_into(
     values: FloatImages, headers: Sequence[SliceHeader], workers: int
 ) -> list[Rejection | tuple[ScanWarning, ...]]:
     """Decodes every slice to its place in `values`; returns for each its warnings, or why it is not there."""
+    outcomes: list[Rejection | tuple[ScanWarning, ...]] = [()] * len(headers)
 
-    def decode(index: int) -> Rejection | tuple[ScanWarning, ...]:
-        header = headers[index]
-        try:
-            image: DecodedSlice = decode_slice(header.path)
-        except UnreadableFileError as error:
-            return Rejection(header.file, "unreadable", error.reason, str(error), header.series_uid)
-        if image.values.shape != values.shape[1:]:  # NumPy would repeat a single row or column
-            message = f"{header.file}: was changed while the series was read. Run again."
-            return Rejection(header.file, "unreadable", "undecodable", message, header.series_uid)
-        values[index] = image.values
-        return image.warnings
+    def run(job: Sequence[int]) -> None:
+        for index, image in zip(job, _decode([headers[index] for index in job]), strict=True):
+            outcomes[index] = _place(values, index, headers[index], image)
 
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        return list(pool.map(decode, range(len(headers))))
+        list(pool.map(run, _jobs(headers)))
+    return outcomes
+
+
+def _jobs(headers: Sequence[SliceHeader]) -> list[list[int]]:
+    """Groups slices by what is opened once: every file, but multi-frame images in chunks of their frames."""
+    by_file: dict[Source, list[int]] = {}
+    for index, header in enumerate(headers):
+        by_file.setdefault(header.source, []).append(index)
+    jobs = []
+    for indices in by_file.values():
+        length = _FRAMES_A_JOB if _has_random_access(headers[indices[0]]) else len(indices)
+        jobs += [indices[start : start + length] for start in range(0, len(indices), length)]
+    return jobs
+
+
+def _has_random_access(header: SliceHeader) -> bool:
+    """True if a frame of a file can be read without unpacking all of it."""
+    return (
+        header.source.entry < 0
+        and header.pixels is not None
+        and header.pixels.transfer_syntax != DeflatedExplicitVRLittleEndian
+    )
+
+
+def _decode(headers: Sequence[SliceHeader]) -> Iterator[DecodedSlice | UnreadableFileError]:
+    """Decodes slices of one file."""
+    if headers[0].pixels is not None:
+        yield from decode_file(headers)
+        return
+    try:
+        for image in decode_nifti(headers[0].source, headers):
+            yield image if isinstance(image, UnreadableFileError) else DecodedSlice(image, ())
+    except UnreadableFileError as error:
+        yield from [error] * len(headers)
+
+
+def _place(
+    values: FloatImages, index: int, header: SliceHeader, image: DecodedSlice | UnreadableFileError
+) -> Rejection | tuple[ScanWarning, ...]:
+    if isinstance(image, UnreadableFileError):
+        return Rejection(header.file, "unreadable", image.reason, str(image), header.series_uid)
+    if image.values.shape != values.shape[1:]:  # NumPy would repeat a single row or column
+        message = f"{header.file}: was changed while the series was read. Run again."
+        return Rejection(header.file, "unreadable", "undecodable", message, header.series_uid)
+    values[index] = image.values
+    return image.warnings
 
 
 def _repeated_files(

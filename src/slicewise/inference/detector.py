@@ -16,14 +16,13 @@ import numpy as np
 
 from slicewise.errors import InputError, UsageError
 from slicewise.imaging.channels import channel_batches
-from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.imaging.inventory import Inventory, take_inventory
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.imaging.series import (
     Series,
     Study,
     choose_series,
-    group_studies,
     rejection_of,
     rejection_of_error,
 )
@@ -32,6 +31,7 @@ from slicewise.inference.runtime import DEFAULT_RUNTIME, EncodedSlices, Floats, 
 from slicewise.package import DEFAULT_MODEL, ModelPackage, Probabilities, load_package, probabilities_from_logits
 from slicewise.progress import Progress, no_progress
 from slicewise.results import ModelSummary, Rejection, SeriesResult, SliceResult, StudyResult, aggregate
+from slicewise.source import Source
 from slicewise.task import Task
 from slicewise.volume import Volume
 
@@ -115,18 +115,16 @@ class Detector:
         """
         report = on_rejected or _log_rejection
         paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(item) for item in inputs]
-        headers: list[SliceHeader] = []
-        for item in discover(paths, progress):
-            if isinstance(item, Rejection):
+        with take_inventory(paths, progress, modality=self.task.series.modality) as inventory:
+            for item in inventory.rejections():
                 report(item)
-            else:
-                headers.append(item)
-        studies = group_studies(headers)
-        _check_requested(series, studies)
-        for study in progress(studies, description="Scoring", total=len(studies), unit="study"):
-            result = self._predict_study(study, series, report)
-            if result is not None:
-                yield result
+            _check_requested(series, inventory)
+            for study in progress(
+                inventory.studies(), description="Scoring", total=inventory.study_count, unit="study"
+            ):
+                result = self._predict_study(study, series, report)
+                if result is not None:
+                    yield result
 
     def predict_volume(self, volume: Volume) -> SeriesResult:
         """Scores one series: the core of prediction."""
@@ -143,7 +141,7 @@ class Detector:
                     sop_uid=reference.sop_uid,
                     frame=reference.frame,
                     file=reference.file,
-                    slice_index=index,
+                    slice_index=reference.slice_index,
                     position_mm=float(volume.positions_mm[index]),
                     probabilities=probabilities[index],
                 )
@@ -166,7 +164,7 @@ class Detector:
 
     def _predict_study(self, study: Study, requested: Collection[str], report: OnRejected) -> StudyResult | None:
         results: list[SeriesResult] = []
-        paths: dict[str, str] = {}
+        sources: dict[str, Source] = {}
         for decision in choose_series(study, self.task.series, requested):
             if not decision.chosen:
                 report(rejection_of(decision))
@@ -174,7 +172,7 @@ class Detector:
             volume = _load(decision.series, report)
             if volume is not None:
                 results.append(self.predict_volume(volume))
-                paths |= _paths(decision.series, volume)
+                sources |= _sources(decision.series, volume)
         if not results:
             return None
         return StudyResult(
@@ -183,7 +181,7 @@ class Detector:
             series=tuple(results),
             probabilities=aggregate([result.probabilities for result in results], self.task.study_rule),
             warnings=tuple(warning for result in results for warning in result.warnings),
-            paths=paths,
+            sources=sources,
         )
 
     def _encode(self, model_input: ModelInput) -> EncodedSlices:
@@ -213,15 +211,17 @@ def _load(series: Series, report: OnRejected) -> Volume | None:
     return volume
 
 
-def _paths(series: Series, volume: Volume) -> dict[str, str]:
+def _sources(series: Series, volume: Volume) -> dict[str, Source]:
     # Of several files with one SOP Instance UID the volume holds one: that one is shown.
-    of_header = {(header.sop_uid, header.file): str(header.path) for header in series.headers}
+    of_header = {(header.sop_uid, header.file): header.source for header in series.headers}
     return {item.sop_uid: of_header[item.sop_uid, item.file] for item in volume.slices}
 
 
-def _check_requested(requested: Collection[str], studies: Sequence[Study]) -> None:
-    found = {series.series_uid for study in studies for series in study.series}
-    missing = sorted(set(requested) - found)
+def _check_requested(requested: Collection[str], inventory: Inventory) -> None:
+    missing = sorted(set(requested))
+    if missing:
+        found = {series.series_uid for study in inventory.studies() for series in study.series}
+        missing = sorted(set(requested) - found)
     if missing:
         raise UsageError(
             f"--series {missing[0]}: there is no such series in the input. `slicewise inspect` lists what is there"

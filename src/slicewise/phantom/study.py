@@ -242,7 +242,7 @@ def _volume(values: Field, geometry: scanner.ScanGeometry, seed: int, index: int
     count = len(values)
     facts: dict[str, Any] = {"study_uid": stable_uid(seed, index), "series_uid": stable_uid(seed, index, "series")}
     slices = tuple(
-        SliceReference(stable_uid(seed, index, "slice", number), 1, f"study {index}, slice {number}")
+        SliceReference(stable_uid(seed, index, "slice", number), 1, f"study {index}, slice {number}", number)
         for number in range(count)
     )
     return Volume(

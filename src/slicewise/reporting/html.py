@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from slicewise.files import write_bytes_atomically
 from slicewise.progress import Progress, no_progress
-from slicewise.reporting.pictures import PictureSet, SliceKey, flagged_pictures, slice_key
+from slicewise.reporting.pictures import StudyPictures, flagged_pictures, slice_key
 from slicewise.reporting.profile import Curve, axial_profile_svg
 from slicewise.reporting.view import (
     Cell,
@@ -29,7 +29,9 @@ from slicewise.results import ModelSummary, Rejection, Results, SeriesResult, Sl
 from slicewise.task import Task
 
 LONGEST_REJECTED_TABLE = 50
-"""Beyond this many rows, the files that were not scored are shown by kind and reason."""
+"""Beyond this many rows, what was not scored is shown by kind and reason; so it always is without file names."""
+
+_HASHED = "Patient IDs and UIDs are keyed hashes of those of the scans; file names are left out."
 
 
 def write_report(path: Path, results: Results, task: Task, progress: Progress = no_progress) -> None:
@@ -44,9 +46,9 @@ def write_report(path: Path, results: Results, task: Task, progress: Progress = 
         task: Its title, channels and axial unit.
         progress: Reports the flagged slices.
     """
-    pictures = flagged_pictures(results.studies, results.model, task.channels, progress)
-    builder = _ViewBuilder(results.model, pictures, in_mm=task.axial_unit == "mm")
-    page = _render(builder.report(results, task.title))
+    pictures = flagged_pictures(results, task.channels, progress)
+    builder = _ViewBuilder(results.model, in_mm=task.axial_unit == "mm")
+    page = _render(builder.report(results, pictures, task.title))
     # file names may hold bytes that are no valid text; they are written as \udcXX
     write_bytes_atomically(path, page.encode("utf-8", errors="backslashreplace"))
 
@@ -68,18 +70,17 @@ class _ViewBuilder:
 
     Attributes:
         model: Labels and thresholds.
-        pictures: Pictures of the flagged slices.
         in_mm: Whether positions are true millimetres.
     """
 
     model: ModelSummary
-    pictures: Mapping[SliceKey, PictureSet]
     in_mm: bool
 
-    def report(self, results: Results, title: str) -> ReportView:
+    def report(self, results: Results, pictures: Sequence[StudyPictures], title: str) -> ReportView:
         """Returns the whole page; studies are sorted by score, the highest first."""
         model = self.model
-        studies = sorted(results.studies, key=self._score, reverse=True)
+        illustrated = zip(results.studies, pictures, strict=True)
+        studies = sorted(illustrated, key=lambda pair: self._score(pair[0]), reverse=True)
         return ReportView(
             title=title,
             disclaimer=results.disclaimer,
@@ -88,8 +89,14 @@ class _ViewBuilder:
             displays=model.displays,
             score_name="Highest of all labels" if model.any_label is None else self._display(model.any_label),
             positions_in_mm=self.in_mm,
-            studies=tuple(self._study(study, number, len(studies)) for number, study in enumerate(studies, start=1)),
-            rejected=_rejected(results.rejected),
+            anonymous=results.anonymous,
+            studies=tuple(
+                self._study(study, shown, number, len(studies))
+                for number, (study, shown) in enumerate(studies, start=1)
+            ),
+            rejected=_rejected(
+                results.rejected, grouped=results.anonymous or len(results.rejected) > LONGEST_REJECTED_TABLE
+            ),
             model_facts=_model_facts(results),
         )
 
@@ -102,7 +109,7 @@ class _ViewBuilder:
     def _display(self, name: str) -> str:
         return self.model.displays[self.model.labels.index(name)]
 
-    def _study(self, study: StudyResult, number: int, studies: int) -> StudyView:
+    def _study(self, study: StudyResult, pictures: StudyPictures, number: int, studies: int) -> StudyView:
         slices = [item for series in study.series for item in series.slices]
         anchor = f"study-{number}"
         return StudyView(
@@ -115,7 +122,7 @@ class _ViewBuilder:
             flagged=tuple(self._display(name) for name in self.model.flagged(study.probabilities)),
             labels=tuple(self._label_row(name, study, slices) for name in self.model.labels),
             series=tuple(
-                self._series(series, study, f"{anchor}-series-{place}", place)
+                self._series(series, pictures, f"{anchor}-series-{place}", _series_heading(place, len(study.series)))
                 for place, series in enumerate(study.series, start=1)
             ),
             warnings=sum(len(series.warnings) for series in study.series),
@@ -134,7 +141,7 @@ class _ViewBuilder:
             slices=f"{count} of {len(slices)}",
         )
 
-    def _series(self, series: SeriesResult, study: StudyResult, anchor: str, number: int) -> SeriesView:
+    def _series(self, series: SeriesResult, pictures: StudyPictures, anchor: str, heading: str) -> SeriesView:
         facts = [("Series UID", series.series_uid or "not given"), ("Slices", str(len(series.slices)))]
         if self.in_mm:
             extent = series.slices[-1].position_mm - series.slices[0].position_mm
@@ -142,47 +149,57 @@ class _ViewBuilder:
         facts.append(("Gantry tilt", f"{series.tilt_degrees:.1f}°"))
         return SeriesView(
             anchor=anchor,
-            heading="Series" if len(study.series) == 1 else f"Series {number} of {len(study.series)}",
+            heading=heading,
             facts=tuple(facts),
             summary=summarise(series, self.model, positions_in_mm=self.in_mm),
             profile=self._profile(series, f"{anchor}-profile"),
-            slices=tuple(self._slice(item, study) for item in series.slices),
+            slices=tuple(self._slice(item, pictures) for item in series.slices),
             warnings=series.warnings,
         )
 
     def _profile(self, series: SeriesResult, element_id: str) -> Markup:
         svg = axial_profile_svg(
-            [item.position_mm if self.in_mm else float(item.slice_index) for item in series.slices],
+            [item.position_mm if self.in_mm else float(place) for place, item in enumerate(series.slices)],
             [slice_name(item, positions_in_mm=self.in_mm) for item in series.slices],
             [
                 Curve(self._display(name), self.model.thresholds[name], tuple(_values(name, series)))
                 for name in self.model.labels
             ],
             element_id=element_id,
-            axis_title=f"{'Position along the slice normal (mm)' if self.in_mm else 'Slice index'}, feet to head",
+            axis_title=f"{'Position along the slice normal (mm)' if self.in_mm else 'Slice'}, feet to head",
         )
         return Markup(svg)  # noqa: S704  axial_profile_svg escapes every text
 
-    def _slice(self, item: SliceResult, study: StudyResult) -> SliceView:
+    def _slice(self, item: SliceResult, pictures: StudyPictures) -> SliceView:
         flagged = self.model.flagged(item.probabilities)
         return SliceView(
             index=item.slice_index,
             position=f"{item.position_mm:.1f}",
-            file=item.file if item.frame == 1 else f"{item.file}, frame {item.frame}",
+            origin=_origin(item),
             cells=tuple(
                 Cell(self._display(name), probability_text(item.probabilities[name]), flagged=name in flagged)
                 for name in self.model.labels
             ),
-            pictures=self.pictures[slice_key(study, item)] if flagged else None,
+            pictures=pictures[slice_key(item)] if flagged else None,
         )
+
+
+def _series_heading(number: int, count: int) -> str:
+    return "Series" if count == 1 else f"Series {number} of {count}"
+
+
+def _origin(item: SliceResult) -> str:
+    """Returns the file, where it is shown, and the frame, where the file may hold several."""
+    frame = "" if item.frame == 1 else f"frame {item.frame}"
+    return ", ".join(filter(None, (item.file, frame)))
 
 
 def _values(name: str, series: SeriesResult) -> list[float]:
     return [item.probabilities[name] for item in series.slices]
 
 
-def _rejected(rejected: Sequence[Rejection]) -> RejectedView:
-    if len(rejected) <= LONGEST_REJECTED_TABLE:
+def _rejected(rejected: Sequence[Rejection], *, grouped: bool) -> RejectedView:
+    if not grouped:
         rows = [RejectedRow(1, item.path, _kind(item), item.reason, item.message) for item in rejected]
         return RejectedView(count=len(rejected), grouped=False, rows=tuple(rows))
     groups: defaultdict[tuple[str, str], list[Rejection]] = defaultdict(list)
@@ -201,7 +218,7 @@ def _kind(item: Rejection) -> str:
 
 def _model_facts(results: Results) -> tuple[tuple[str, str], ...]:
     model = results.model
-    return (
+    facts = (
         ("Model", f"{model.name}, version {model.version}"),
         ("Digest", model.digest),
         ("Trained on", model.trained_on),
@@ -210,6 +227,7 @@ def _model_facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("Series and study", f"{model.study_rule} over the slices, for each label"),
         ("Software", f"slicewise {results.software_version}"),
     )
+    return (*facts, ("Identity", _HASHED)) if results.anonymous else facts
 
 
 def _percent(probability: float) -> str:

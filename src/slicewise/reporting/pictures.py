@@ -6,19 +6,21 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from slicewise.errors import SlicewiseError
-from slicewise.imaging.decode import decode_slice
-from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.errors import UnreadableFileError
+from slicewise.imaging.header import SliceHeader
+from slicewise.imaging.load import load_slice
+from slicewise.imaging.reasons import REASONS
 from slicewise.imaging.windows import apply_channels
 from slicewise.progress import Progress, no_progress
-from slicewise.results import ModelSummary, Rejection, SliceResult, StudyResult
+from slicewise.results import Results, SliceResult
+from slicewise.source import Source
 from slicewise.task import WindowChannel
+from slicewise.volume import FloatImages
 
 SHOWN_CHANNELS = 2
 """Channels of the task that are shown side by side: its first ones."""
@@ -28,8 +30,8 @@ _SIZES = ((40, 384), (120, 288))
 """Up to so many flagged slices, so many pixels along the longer side of a picture."""
 _SMALLEST = 208
 
-SliceKey = tuple[str, str, int]
-"""Study, SOP instance and frame: what tells a slice from every other one of a report."""
+SliceKey = tuple[str, int]
+"""SOP Instance UID and frame: what tells a slice from the others of its study."""
 
 
 @dataclass(frozen=True)
@@ -64,56 +66,66 @@ class PictureSet:
     problem: str = ""
 
 
-def slice_key(study: StudyResult, item: SliceResult) -> SliceKey:
-    """Returns what tells a slice from every other one of a report."""
-    return study.study_uid, item.sop_uid, item.frame
+StudyPictures = dict[SliceKey, PictureSet]
+"""The pictures of the flagged slices of one study."""
+
+
+def slice_key(item: SliceResult) -> SliceKey:
+    """Returns what tells a slice from the others of its study."""
+    return item.sop_uid, item.frame
 
 
 def flagged_pictures(
-    studies: Sequence[StudyResult],
-    model: ModelSummary,
-    channels: Sequence[WindowChannel],
-    progress: Progress = no_progress,
-) -> dict[SliceKey, PictureSet]:
+    results: Results, channels: Sequence[WindowChannel], progress: Progress = no_progress
+) -> tuple[StudyPictures, ...]:
     """Makes the pictures of every flagged slice, smaller ones where there are many.
 
     Args:
-        studies: Results; the pixels are read again from `paths`.
-        model: Its thresholds say what is flagged.
+        results: The pixels are read again from the sources of its studies; the thresholds of its model say what is
+            flagged. Where it is anonymous, no problem names a file.
         channels: Windows of the task; the first `SHOWN_CHANNELS` are shown.
         progress: Reports slices.
+
+    Returns:
+        One mapping a study, in their order: even a UID that two studies share leads to the pictures of the right one.
     """
     flagged = [
-        (study, item)
-        for study in studies
+        (place, item)
+        for place, study in enumerate(results.studies)
         for series in study.series
         for item in series.slices
-        if model.flagged(item.probabilities)
+        if results.model.flagged(item.probabilities)
     ]
     longest = next((size for count, size in _SIZES if len(flagged) <= count), _SMALLEST)
-    return {
-        slice_key(study, item): _picture_set(study, item, channels[:SHOWN_CHANNELS], longest)
-        for study, item in progress(flagged, description="pictures", total=len(flagged))
-    }
+    pictures: tuple[StudyPictures, ...] = tuple({} for _ in results.studies)
+    for place, item in progress(flagged, description="pictures", total=len(flagged)):
+        source = results.studies[place].sources.get(item.sop_uid)
+        pictures[place][slice_key(item)] = _picture_set(
+            source, item, channels[:SHOWN_CHANNELS], longest, anonymous=results.anonymous
+        )
+    return pictures
 
 
 def _picture_set(
-    study: StudyResult, item: SliceResult, channels: Sequence[WindowChannel], longest_side: int
+    source: Source | None,
+    item: SliceResult,
+    channels: Sequence[WindowChannel],
+    longest_side: int,
+    *,
+    anonymous: bool,
 ) -> PictureSet:
-    if item.sop_uid not in study.paths:
-        return PictureSet((), f"{item.file}: where this file lies is not known.")
-    path = Path(study.paths[item.sop_uid])
+    if source is None:
+        return PictureSet((), "Where this file lies is not known.")
     try:
-        header = next(discover([path]))
-        if isinstance(header, Rejection):
-            return PictureSet((), header.message)
-        return PictureSet(_pictures(header, channels, longest_side))
-    except (SlicewiseError, OSError) as error:
-        return PictureSet((), str(error).replace(str(path), item.file))  # a report shows no path of this machine
+        header, image = load_slice(source, item.frame)
+    except UnreadableFileError as error:
+        return PictureSet((), REASONS.get(error.reason, "") if anonymous else str(error))
+    return PictureSet(_pictures(header, image.values, channels, longest_side))
 
 
-def _pictures(header: SliceHeader, channels: Sequence[WindowChannel], longest_side: int) -> tuple[Picture, ...]:
-    shown = apply_channels(decode_slice(header.path).values, channels)
+def _pictures(
+    header: SliceHeader, values: FloatImages, channels: Sequence[WindowChannel], longest_side: int
+) -> tuple[Picture, ...]:
     width, height = _size(header, longest_side)
     return tuple(
         Picture(
@@ -123,7 +135,7 @@ def _pictures(header: SliceHeader, channels: Sequence[WindowChannel], longest_si
             width=width,
             height=height,
         )
-        for channel, pixels in zip(channels, shown, strict=True)
+        for channel, pixels in zip(channels, apply_channels(values, channels), strict=True)
     )
 
 

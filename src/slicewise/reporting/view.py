@@ -35,11 +35,11 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class SliceView:
-    """One slice; `pictures` is None where it is not flagged."""
+    """One slice: `origin` is its file and frame, `pictures` is None where it is not flagged."""
 
     index: int
     position: str
-    file: str
+    origin: str
     cells: tuple[Cell, ...]
     pictures: PictureSet | None
 
@@ -100,7 +100,7 @@ class RejectedView:
 
 @dataclass(frozen=True)
 class ReportView:
-    """The whole page."""
+    """The whole page; an `anonymous` one has no places for file names."""
 
     title: str
     disclaimer: str
@@ -109,6 +109,7 @@ class ReportView:
     displays: tuple[str, ...]
     score_name: str
     positions_in_mm: bool
+    anonymous: bool
     studies: tuple[StudyView, ...]
     rejected: RejectedView
     model_facts: tuple[tuple[str, str], ...]

@@ -34,7 +34,7 @@ def summarise(series: SeriesResult, model: ModelSummary, *, positions_in_mm: boo
         if flagged:
             findings.append(
                 f"{display}: flagged on {len(flagged)} of {slices_text(len(series.slices))} "
-                f"(index {ranges_text(flagged)}), highest probability {highest} at {where}."
+                f"(index {ranges_text(sorted(flagged))}), highest probability {highest} at {where}."
             )
         else:
             threshold = probability_text(model.thresholds[label])
