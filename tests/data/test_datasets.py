@@ -25,7 +25,7 @@ def record(name: str, labels: Sequence[tuple[int, ...]]) -> SeriesRecord:
         study_uid=name,
         series_uid=name,
         source_digest="",
-        slices=tuple(SliceReference(f"{name}.{index}", 1, "") for index in range(count)),
+        slices=tuple(SliceReference(f"{name}.{index}", 1, "", index) for index in range(count)),
         positions_mm=tuple(5.0 * index for index in range(count)),
         labels=tuple(labels),
         row_positions_mm=tuple(5.0 * index for index in range(count)),
@@ -53,7 +53,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         # Every row has one value: 10 HU a series and 1 HU a row tell them apart.
         rows = 10 * number + np.arange(len(item.slices), dtype=np.int16)
         write_series(path, item, np.broadcast_to(rows[:, None, None], (len(rows), size, size)))
-    write_tables(path, RECORDS, TASK.label_names, dict.fromkeys("abc", "train"))
+    write_tables(path, RECORDS, TASK.label_names, dict.fromkeys("abc", "train"), ())
     write_manifest(path, DatasetManifest("table", TASK, TASK.preprocessing.digest(), "0", complete=True))
     return Dataset.open(path)
 

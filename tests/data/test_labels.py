@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from slicewise.data.labels import LabelCounts, Labels, LabelTable, count_labels, read_text_csv, refuse_rows
+from slicewise.data.label_files import read_text_csv, refuse_rows
+from slicewise.data.labels import LabelCounts, Labels, LabelTable, count_labels
 from slicewise.errors import LabelTableError
 from slicewise.task import Task, load_task
 from slicewise.volume import SliceReference
@@ -23,7 +24,7 @@ def frame(task: Task, rows: list[list[int | None]], **keys: list[object]) -> pl.
 
 
 def references(*sop_uids: str) -> list[SliceReference]:
-    return [SliceReference(sop_uid, 1, "") for sop_uid in sop_uids]
+    return [SliceReference(sop_uid, 1, "", index) for index, sop_uid in enumerate(sop_uids)]
 
 
 def lookup(table: LabelTable, series_uid: str, slices: list[SliceReference]) -> Labels:
@@ -50,7 +51,7 @@ def test_slices_are_found_by_series_and_index(task: Task) -> None:
     assert lookup(table, "t", references("x", "y")).tolist() == [rows[1], [-1] * 6]
 
 
-FRAMES = [SliceReference("a", 1, ""), SliceReference("a", 2, ""), SliceReference("b", 1, "")]
+FRAMES = [SliceReference("a", 1, "", 0), SliceReference("a", 2, "", 1), SliceReference("b", 1, "", 2)]
 
 
 def test_a_sop_uid_alone_labels_the_first_frame(task: Task) -> None:

@@ -3,21 +3,23 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import nibabel
 import numpy as np
 import pytest
 
-from dicom_files import head_values, make_dataset, seeded_uid, write_dataset, write_series
+from dicom_files import brightness, head_values, make_dataset, seeded_uid, write_dataset, write_series
 from slicewise.data.prepare import PreparationSummary, prepare
 from slicewise.data.split import split_patients
 from slicewise.data.store import Dataset, SeriesRecord, folder_name
 from slicewise.data.workers import preprocess_all
 from slicewise.errors import DatasetError, LabelTableError, UsageError
-from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.imaging.discover import discover
+from slicewise.imaging.header import SliceHeader
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import preprocess
 from slicewise.imaging.series import Series, group_studies
@@ -217,7 +219,7 @@ def test_labelled_series_are_read_and_one_of_a_study_else(tmp_path: Path) -> Non
     for number, uid in enumerate(uids):
         write_series(tmp_path / "images" / str(number), slices=9 + number, matrix=16, study_uid=study, series_uid=uid)
     unlabelled = make(tmp_path / "one", tmp_path / "images")
-    assert (unlabelled.series, len(unlabelled.rejected)) == (1, 2)
+    assert (unlabelled.series, unlabelled.not_chosen) == (1, 2)
     rows = [f"{uid},0,{NEGATIVE}" for uid in uids[:2]]
     labels = write_labels(tmp_path / "l.csv", rows, keys="series,slice_index")
     assert make(tmp_path / "two", tmp_path / "images", labels).series == 2
@@ -228,7 +230,8 @@ def test_one_series_uid_in_two_studies_is_told(tmp_path: Path) -> None:
     for study in ("1.2.3", "1.2.4"):
         write_series(tmp_path / "images" / study, slices=8, study_uid=study, series_uid="1.2.9")
     summary = make(tmp_path / "dataset", tmp_path / "images")
-    assert (summary.series, [item.reason for item in summary.rejected]) == (1, ["conflicting_series_uid"])
+    assert (summary.series, summary.unreadable) == (1, 1)
+    assert [row["reason"] for row in rejected_rows(tmp_path / "dataset")] == ["conflicting_series_uid"]
 
 
 def test_the_split_is_by_patient_and_stratified(tmp_path: Path) -> None:
@@ -427,10 +430,10 @@ def test_files_that_were_repaired_are_read(tmp_path: Path, images: Path) -> None
     whole = file.read_bytes()
     file.write_bytes(undecodable(whole))
     first = make(output, images)
-    assert [item.kind for item in first.rejected] == ["unreadable"]
+    assert (first.unreadable, first.not_chosen) == (1, 0)
     file.write_bytes(whole)
     second = make(output, images)
-    assert (second.series, second.slices, second.rejected) == (2, 20, ())
+    assert (second.series, second.slices, second.unreadable, second.not_chosen) == (2, 20, 0, 0)
 
 
 @pytest.mark.parametrize("change", ["preprocessing", "loss_weight"])
@@ -465,7 +468,7 @@ def test_the_number_of_workers_is_passed_on(tmp_path: Path, images: Path, monkey
     # That workers change nothing is tested in test_workers.py, without the cost of starting them here once more.
     asked: list[int] = []
 
-    def preprocess_here(jobs: Sequence[Series], parameters: PreprocessingParameters, workers: int) -> object:
+    def preprocess_here(jobs: Iterable[Series], parameters: PreprocessingParameters, workers: int) -> object:
         asked.append(workers)
         return preprocess_all(jobs, parameters, 1)
 
@@ -536,3 +539,140 @@ def test_a_real_scan(tmp_path: Path, shared_data: Path) -> None:
     volume, _ = load_volume(direct(folder)[record.series_uid])
     stored = Dataset.open(tmp_path / "dataset").input(record).values
     assert np.array_equal(stored, preprocess(volume, TASK.preprocessing).values)
+
+
+CQ500_COLUMNS = ["ICH", "EDH", "IPH", "IVH", "SAH", "SDH"]
+
+
+def write_reads(path: Path, **findings: str) -> Path:
+    """Writes reads.csv on which all readers agree: six characters a study in the order of the labels."""
+    header = ["name", *(f"R{reader}:{name}" for reader in (1, 2, 3) for name in CQ500_COLUMNS)]
+    rows = [[name.replace("_", "-"), *(list(values) * 3)] for name, values in findings.items()]
+    path.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def studies_rows(output: Path) -> list[dict[str, str]]:
+    with (output / "studies.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_cq500_layout(tmp_path: Path) -> None:
+    # As the archives of CQ500 unpack: names with blanks, a series split over two folders, the patient named twice.
+    images = tmp_path / "CQ500CT1 CQ500CT1" / "Unknown Study"
+    files = write_series(tmp_path / "all", slices=12, matrix=16, patient_id="CQ500CT1 CQ500CT1")
+    for number, file in enumerate(files):
+        target = images / ("CT PLAIN THIN" if number < 5 else "CT PLAIN THIN 2") / f"CT{number:06d}.dcm"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    post = seeded_uid("post")
+    write_series(
+        images / "CT POST CONTRAST",
+        slices=12,
+        matrix=16,
+        patient_id="CQ500CT1 CQ500CT1",
+        series_uid=post,
+        SeriesDescription="CT POST CONTRAST",
+    )
+    reads = write_reads(tmp_path / "reads.csv", CQ500_CT_1="100001", CQ500_CT_2="000000")
+    summary = prepare(tmp_path / "dataset", "cq500", [tmp_path / "CQ500CT1 CQ500CT1"], reads, TASK)
+    dataset = Dataset.open(tmp_path / "dataset")
+    (record,) = dataset.records
+    assert (len(record.slices), record.study_labels) == (12, (1, 0, 0, 0, 0, 1))
+    assert (record.label_array == -1).all()
+    assert warning_codes(summary) == ["unused_studies"]
+    assert [row["reason"] for row in rejected_rows(tmp_path / "dataset")] == ["other_series_preferred"]
+    (row,) = studies_rows(tmp_path / "dataset")
+    assert [row[name] for name in TASK.label_names] == list("100001")
+
+
+def test_the_bhx_layout(tmp_path: Path) -> None:
+    for patient_id in ("CQ500-CT-1", "CQ500-CT-2"):
+        write_series(tmp_path / "images" / patient_id, slices=9, matrix=16, patient_id=patient_id)
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(
+        "SOPInstanceUID,labelName,x,y,width,height\n"
+        f"{sop_uid('CQ500-CT-1', 4)},Subdural,1,2,3,4\n{sop_uid('CQ500-CT-1', 5)},Chronic,1,2,3,4\n",
+        encoding="utf-8",
+    )
+    reads = write_reads(tmp_path / "reads.csv", CQ500_CT_1="100001", CQ500_CT_2="000000")
+    prepare(tmp_path / "dataset", "bhx", [tmp_path / "images"], boxes, TASK, reads=reads)
+    bleeding, healthy = Dataset.open(tmp_path / "dataset").records
+    # A slice without a box is unknown for what the study has, negative for what it has not.
+    assert bleeding.labels[4] == (1, 0, 0, 0, 0, 1)
+    assert bleeding.labels[5] == (-1, 0, 0, 0, 0, -1)
+    assert bleeding.labels[3] == (-1, 0, 0, 0, 0, -1)
+    assert set(healthy.labels) == {(0,) * 6}
+    assert [(item.slice, item.box.label) for item in bleeding.boxes] == [(4, "subdural"), (5, "chronic")]
+
+
+def test_archives_are_read_where_they_lie(tmp_path: Path, images: Path) -> None:
+    make(tmp_path / "folder", images)
+    shutil.make_archive(str(tmp_path / "scans"), "zip", images)
+    make(tmp_path / "archive", tmp_path / "scans.zip")
+    one, other = Dataset.open(tmp_path / "folder"), Dataset.open(tmp_path / "archive")
+    assert one.digest() == other.digest()
+    assert [item.file for item in one.records[0].slices] == [item.file for item in other.records[0].slices]
+
+
+def test_nifti_series_are_labelled_by_their_stored_index(tmp_path: Path) -> None:
+    # Stored from the head down: row 0 of the label file is the slice at the vertex.
+    affine = np.diag([-7.0, -7.0, -5.0, 1.0])
+    stored = head_values(10, 32).transpose(2, 1, 0)[:, :, ::-1].astype(np.int16)
+    image = nibabel.Nifti1Image(stored, affine)  # type: ignore[no-untyped-call]
+    (tmp_path / "images").mkdir()
+    nibabel.save(image, tmp_path / "images" / "case_7.nii.gz")
+    rows = [f"case_7,{index},{POSITIVE if index < 3 else NEGATIVE}" for index in range(10)]
+    labels = write_labels(tmp_path / "l.csv", rows, keys="series,slice_index")
+    summary = make(tmp_path / "dataset", tmp_path / "images", labels)
+    (record,) = Dataset.open(tmp_path / "dataset").records
+    assert (record.series_uid, record.patient_id) == ("case_7", "case_7")
+    assert [item.slice_index for item in record.slices] == list(range(10))[::-1]
+    assert [row[0] for row in record.labels] == [0] * 7 + [1] * 3
+    assert warning_codes(summary) == ["no_patient_id", "series_as_patient"]
+    with (tmp_path / "dataset" / "slices.csv").open(encoding="utf-8", newline="") as stream:
+        assert {row["slice_index"]: row["any"] for row in csv.DictReader(stream)} == {
+            str(index): str(int(index < 3)) for index in range(10)
+        }
+
+
+def test_patients_with_the_same_images_stay_in_one_part(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    for number in range(8):
+        # Exported twice, each time under another pseudonym.
+        for copy in "ab":
+            write_series(
+                images / f"{number}{copy}", slices=8, patient_id=f"{number}{copy}", values=head_values(8, 16) + number
+            )
+    summary = make(tmp_path / "dataset", images, holdout=0.5, seed=1)
+    splits = Dataset.open(tmp_path / "dataset").splits
+    assert summary.patients == {"train": 8, "test": 8}
+    assert all(splits[f"{number}a"] == splits[f"{number}b"] for number in range(8))
+    assert warning_codes(summary) == ["shared_images"]
+
+
+def test_images_of_the_other_part_are_refused_in_a_later_call(tmp_path: Path) -> None:
+    images, output = tmp_path / "images", tmp_path / "dataset"
+    for patient_id in ("A", "B"):
+        write_series(images / patient_id, slices=8, matrix=16, patient_id=patient_id)
+    make(output, images, holdout=0.5)
+    write_series(images / "B", slices=8, matrix=16, patient_id="B", values=head_values(8, 16) + brightness("A"))
+    with pytest.raises(DatasetError, match=r"patient B is in '.*' and has the same images as patient A"):
+        make(output, images, holdout=0.5)
+
+
+def test_series_are_taken_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Memory must not grow with the archive: no list of series is ever made.
+    waiting: list[int] = []
+
+    def preprocess_here(jobs: Iterable[Series], parameters: PreprocessingParameters, workers: int) -> object:
+        assert isinstance(jobs, Iterator)
+        for series, outcome in preprocess_all(jobs, parameters, workers):
+            waiting.append(len(list((tmp_path / "dataset" / "series").glob("[!.]*"))))
+            yield series, outcome
+
+    for patient_id in "ABC":
+        write_series(tmp_path / "images" / patient_id, slices=8, matrix=16, patient_id=patient_id)
+    monkeypatch.setattr("slicewise.data.prepare.preprocess_all", preprocess_here)
+    make(tmp_path / "dataset", tmp_path / "images")
+    assert waiting == [0, 1, 2]  # every series is on the disk before the next one is read

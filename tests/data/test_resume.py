@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from slicewise.data.resume import check_output, follow_renamed, remove_remains
-from slicewise.data.store import DatasetManifest, SeriesRecord
+from slicewise.data.resume import Renamed, check_output, follow_renamed, remove_remains
+from slicewise.data.store import DatasetManifest
 from slicewise.data.writing import write_manifest
 from slicewise.errors import DatasetError
 from slicewise.task import load_task
@@ -17,24 +17,8 @@ TASK = load_task("ich")
 MANIFEST = DatasetManifest("table", TASK, TASK.preprocessing.digest(), "0", holdout=0.2, seed=1)
 
 
-def renamed(before: str, after: str) -> tuple[SeriesRecord, SeriesRecord]:
-    record = SeriesRecord(
-        patient_id=before,
-        study_uid="1",
-        series_uid=f"series of {before}",
-        source_digest="",
-        slices=(),
-        positions_mm=(),
-        labels=(),
-        row_positions_mm=(),
-        duplicate_rank=(),
-        slab_of_slice=(),
-        origin_px=(0.0, 0.0),
-        step_px=(1.0, 1.0),
-        pixel_spacing_mm=(1.0, 1.0),
-        tilt_degrees=0.0,
-    )
-    return record, msgspec.structs.replace(record, patient_id=after)
+def renamed(before: str, after: str) -> Renamed:
+    return Renamed(f"series of {before}", before, after)
 
 
 def test_series_stay_where_they_were_under_a_new_name() -> None:

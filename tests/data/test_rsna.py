@@ -32,7 +32,7 @@ def write(path: Path, lines: list[str], header: str = "ID,Label") -> Path:
 
 def labels_of(path: Path, task: Task) -> dict[str, list[int]]:
     table = read_rsna(path, task)
-    found = table.values_of(table.rows_of("", [SliceReference(sop, 1, "") for sop in SLICES]))
+    found = table.values_of(table.rows_of("", [SliceReference(sop, 1, "", 0) for sop in SLICES]))
     return {sop: found[index].tolist() for index, sop in enumerate(SLICES)}
 
 

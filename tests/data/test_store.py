@@ -28,7 +28,7 @@ def record(series_uid: str = "1.2.3", patient_id: str = "P1", slices: int = 3) -
         study_uid="1.2",
         series_uid=series_uid,
         source_digest="",
-        slices=tuple(SliceReference(f"{series_uid}.{index}", 1, f"a/{index}.dcm") for index in range(slices)),
+        slices=tuple(SliceReference(f"{series_uid}.{index}", 1, f"a/{index}.dcm", index) for index in range(slices)),
         positions_mm=tuple(5.1 * index for index in range(slices)),
         labels=tuple((0,) * 6 if index % 2 else (1, 0, 0, -1, 0, 1) for index in range(slices)),
         row_positions_mm=tuple(5.1 * index for index in range(slices)),
@@ -57,7 +57,7 @@ def make(path: Path, *records: SeriesRecord, splits: dict[str, str] | None = Non
     for item in records:
         write_series(path, item, values_of(item))
     splits = dict.fromkeys((item.patient_id for item in records), "train") if splits is None else splits
-    write_tables(path, records, TASK.label_names, splits)
+    write_tables(path, records, TASK.label_names, splits, ())
     write_manifest(path, DatasetManifest("table", TASK, TASK.preprocessing.digest(), "0", complete=True))
     return path
 
@@ -218,7 +218,7 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     manifest = tmp_path / "dataset.json"
     content = msgspec.json.decode(manifest.read_bytes(), type=dict)
     cases = (
-        ({"format_version": 99}, "dataset format 99, this slicewise reads 1"),
+        ({"format_version": 99}, "dataset format 99, this slicewise reads 2"),
         ({"preprocessing_digest": "0" * 64}, "another version of the preprocessing"),
         ({"complete": False}, "has not ended"),
         ({"complete": "maybe"}, "not valid"),

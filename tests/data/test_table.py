@@ -28,7 +28,7 @@ def write(path: Path, header: str, *lines: str) -> Path:
 
 
 def references(*sop_uids: str) -> list[SliceReference]:
-    return [SliceReference(sop_uid, 1, "") for sop_uid in sop_uids]
+    return [SliceReference(sop_uid, 1, "", index) for index, sop_uid in enumerate(sop_uids)]
 
 
 def lookup(table: LabelTable, series_uid: str, slices: list[SliceReference]) -> Labels:
@@ -63,7 +63,7 @@ def test_rows_of_a_multi_frame_image_do_not_merge(tmp_path: Path, task: Task) ->
     # As slices.csv of a prepared dataset has them; libraries write 2.0 where another cell is empty.
     lines = ("a,1,1,0,0,0,0,1", "a,2,0,0,0,0,0,0", "a,3,1,1,0,0,0,0", "b,,0,0,0,0,0,0")
     table = read_table(write(tmp_path / "l.csv", f"sop_uid,frame,{NAMES}", *lines), task)
-    slices = [SliceReference("a", 3, ""), SliceReference("a", 2, ""), SliceReference("a", 1, ""), *references("b")]
+    slices = [*(SliceReference("a", frame, "", 3 - frame) for frame in (3, 2, 1)), *references("b")]
     assert lookup(table, "s", slices).tolist() == [[1, 1, 0, 0, 0, 0], [0] * 6, [1, 0, 0, 0, 0, 1], [0] * 6]
     assert [warning.code for warning in table.warnings] == ["no_patient_id"]
 

@@ -17,7 +17,8 @@ from slicewise.data import workers
 from slicewise.data.one_thread import use_one_thread
 from slicewise.data.workers import PreprocessedSeries, preprocess_all, source_digest
 from slicewise.errors import DatasetError
-from slicewise.imaging.discover import SliceHeader, discover
+from slicewise.imaging.discover import discover
+from slicewise.imaging.header import SliceHeader
 from slicewise.imaging.series import Series, group_studies
 from slicewise.results import Rejection
 from slicewise.task import load_task

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -78,3 +79,18 @@ def test_a_dataset_without_test_patients_is_refused(tmp_path: Path, task: Task) 
     dataset = write_dataset(tmp_path / "dataset", small(task), patients=2, test=0)
     with pytest.raises(UsageError, match=r"--holdout.*--split all"):
         select_records(grey_value_detector(dataset.task), dataset, "test")
+
+
+def test_slices_count_as_their_file_does(dataset: Dataset) -> None:
+    # As in NIfTI files that are stored from the head down.
+    records = [
+        msgspec.structs.replace(
+            record,
+            slices=tuple(
+                msgspec.structs.replace(item, slice_index=5 - index) for index, item in enumerate(record.slices)
+            ),
+        )
+        for record in dataset.records
+    ]
+    table = predict_dataset(grey_value_detector(dataset.task), replace(dataset, records=tuple(records)))
+    assert table.slice_index == (5, 4, 3, 2, 1, 0) * 2

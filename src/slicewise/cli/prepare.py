@@ -8,22 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import DEFAULT_TASK, add_common_options, terminal_progress
+from slicewise.cli.terminal import INPUT_HELP
 from slicewise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from slicewise.data.prepare import PreparationSummary
+
+LAYOUTS = ("rsna", "cq500", "bhx", "table")
+"""The keys of `slicewise.data.layouts.LAYOUTS`, whose imports `--help` does without; a test holds them together."""
 
 ALL_PREPARED, NOTHING_PREPARED, SOME_UNREADABLE = 0, 1, 3
 
 EPILOG = """\
 example:
   slicewise prepare dataset --layout rsna --images stage_2_train --labels stage_2_train.csv --holdout 0.2
-  slicewise prepare dataset --layout table --images scans --labels labels.csv
+  slicewise prepare dataset --layout table --images scans.zip flair/ --labels labels.csv
+  slicewise prepare dataset --layout bhx --images cq500 --labels 1_Initial_Manual_Labeling.csv --reads reads.csv
 
 layouts of --labels:
   rsna    ID,Label as in the RSNA 2019 challenge
+  cq500   reads.csv of CQ500: labels of studies, by the majority of three readers
+  bhx     boxes of BHX on slices of CQ500. A box makes its slice positive; a slice without one is unknown, and negative
+          only for what most readers deny for the study (--reads)
   table   series, slice_index, LABEL... or sop_uid, LABEL..., optional patient_id and frame; CSV or Parquet.
           An empty cell is unknown, columns that the task does not name are metadata
+Without --labels every label is unknown, as for the test images of the challenge: the dataset can be predicted.
 
 A second call goes on where the first one stopped, and joins the labels anew. It needs the same --holdout and
 --seed: patients stay in train or test, only new ones are dealt.
@@ -42,9 +51,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output", type=Path, metavar="OUT", help="folder of the dataset")
-    parser.add_argument("--layout", required=True, choices=("rsna", "table"), help="form of the label file")
-    parser.add_argument("--images", required=True, nargs="+", type=Path, metavar="PATH", help="DICOM files and folders")
+    parser.add_argument("--layout", required=True, choices=LAYOUTS, help="form of the label file")
+    parser.add_argument(
+        "--images", required=True, nargs="+", type=Path, metavar="PATH", help=f"any number of: {INPUT_HELP}"
+    )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="label file; without it all labels are unknown")
+    parser.add_argument("--reads", type=Path, metavar="FILE", help="reads.csv of CQ500, for --layout bhx")
     parser.add_argument(
         "--task", default=DEFAULT_TASK, metavar="NAME|FILE", help="labels and preprocessing (default: %(default)s)"
     )
@@ -62,8 +74,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Runs `prepare`."""
     labels: Path | None = arguments.labels
-    if labels is not None and not labels.is_file():
-        raise UsageError(f"--labels {labels}: there is no such file")
+    reads: Path | None = arguments.reads
+    for option, path in (("--labels", labels), ("--reads", reads)):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{option} {path}: there is no such file")
     if arguments.workers < 1:
         raise UsageError(f"--workers {arguments.workers}: expected at least 1")
     try:
@@ -78,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.images,
         labels,
         load_task(arguments.task),
+        reads=reads,
         holdout=arguments.holdout,
         workers=arguments.workers,
         seed=arguments.seed,
@@ -87,22 +102,17 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Dataset: {arguments.output}")
     if summary.series == 0:
         return NOTHING_PREPARED
-    return SOME_UNREADABLE if _unreadable(summary) else ALL_PREPARED
-
-
-def _unreadable(summary: PreparationSummary) -> int:
-    return sum(item.kind == "unreadable" for item in summary.rejected)
+    return SOME_UNREADABLE if summary.unreadable else ALL_PREPARED
 
 
 def _describe(summary: PreparationSummary) -> str:
-    unreadable = _unreadable(summary)
     patients = ", ".join(f"{count} {split}" for split, count in summary.patients.items())
     width = max(len("label"), *map(len, summary.counts))
     lines = [
         f"series    {summary.series} ({summary.kept} of an earlier call)",
         f"slices    {summary.slices}",
         f"patients  {patients}",
-        f"rejected  {unreadable} unreadable, {len(summary.rejected) - unreadable} not chosen (rejected.csv)",
+        f"rejected  {summary.unreadable} unreadable, {summary.not_chosen} not chosen (rejected.csv)",
         f"{'label':{width}}  positive  negative   unknown",
     ]
     for name, counts in summary.counts.items():

@@ -2,38 +2,35 @@
 
 The images take the same path as in prediction: discover, group, choose, load, preprocess. Labels are joined at the end,
 so that a dataset that was prepared without labels, or with older ones, gets new ones without reading its images again.
+Headers and series are gone through one by one: memory does not grow with the number of series but by their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 import slicewise
 from slicewise.data import store, writing
 from slicewise.data.join import LabelJoin
-from slicewise.data.labels import LabelCounts, LabelTable, count_labels
-from slicewise.data.resume import check_output, follow_renamed, kept_series, remove_remains
-from slicewise.data.rsna import read_rsna
+from slicewise.data.labels import LabelCounts, count_labels
+from slicewise.data.layouts import read_labels
+from slicewise.data.leaks import SeriesKey, check_no_leak, leak_warnings, linked_patients
+from slicewise.data.resume import Renamed, check_output, follow_renamed, remove_remains, usable_record
 from slicewise.data.split import SPLIT_NAMES, extend_split
-from slicewise.data.store import DatasetManifest, SeriesRecord
-from slicewise.data.table import read_table
+from slicewise.data.store import DatasetManifest, SeriesRecord, StoredRecords, folder_name
 from slicewise.data.workers import preprocess_all
 from slicewise.errors import InputError, UsageError
-from slicewise.imaging.discover import SliceHeader, discover
-from slicewise.imaging.series import Series, choose_series, group_studies, rejection_of, rejection_of_error
+from slicewise.imaging.inventory import Inventory, take_inventory
+from slicewise.imaging.series import Series, choose_series, rejection_of, rejection_of_error
 from slicewise.progress import Progress, no_progress
-from slicewise.results import Rejection, write_rejected_csv
+from slicewise.results import Rejection
 from slicewise.task import Task
 from slicewise.volume import ScanWarning
-
-LabelReader = Callable[[Path, Task], LabelTable]
-
-LAYOUTS: Mapping[str, LabelReader] = {"rsna": read_rsna, "table": read_table}
-"""The reader of the label file of every layout."""
 
 
 class PreparationSummary(msgspec.Struct, frozen=True):
@@ -47,8 +44,9 @@ class PreparationSummary(msgspec.Struct, frozen=True):
         patients: Patients of "train" and "test".
         unlabelled_slices: Slices without a row in the label file.
         unused_labels: Rows of the label file whose slice is not in the dataset.
-        rejected: Files and series that are not in the dataset.
-        warnings: What was odd about the labels.
+        unreadable: Files and series that could not be read; `rejected.csv` lists them.
+        not_chosen: Files and series that a rule left out; `rejected.csv` lists them.
+        warnings: What was odd about the labels and the split.
     """
 
     series: int
@@ -58,7 +56,8 @@ class PreparationSummary(msgspec.Struct, frozen=True):
     patients: dict[str, int]
     unlabelled_slices: int
     unused_labels: int
-    rejected: tuple[Rejection, ...]
+    unreadable: int
+    not_chosen: int
     warnings: tuple[ScanWarning, ...]
 
 
@@ -69,6 +68,7 @@ def prepare(
     labels: Path | None,
     task: Task,
     *,
+    reads: Path | None = None,
     holdout: float = 0.0,
     workers: int = 1,
     seed: int = 0,
@@ -77,14 +77,15 @@ def prepare(
     """Prepares a dataset, or goes on with one: series that are there whole are kept.
 
     Of a study with labels the labelled series are read, of any other the one that prediction would read. Patients
-    that an earlier call dealt to "train" or "test" stay there.
+    that an earlier call dealt to "train" or "test" stay there. Patients who share images stay in one part.
 
     Args:
         output: Folder of the dataset.
-        layout: Form of the label file, a key of `LAYOUTS`.
+        layout: Form of the label file, a key of `layouts.LAYOUTS`.
         images: Files and folders.
         labels: The label file; without one every label is unknown.
         task: Labels and preprocessing.
+        reads: The readers' findings of CQ500, for the layout "bhx".
         holdout: Share of the patients whose split is "test".
         workers: Processes that read and preprocess series; each holds one volume in memory.
         seed: Seeds the split.
@@ -93,89 +94,164 @@ def prepare(
     Raises:
         UsageError: If an input does not exist or a value does not fit.
         LabelTableError: If the label file cannot be used.
-        DatasetError: If the folder holds something else, as a dataset of another task or with another split.
+        DatasetError: If the folder holds something else, as a dataset of another task or with another split, or if its
+            parts share images.
     """
-    if layout not in LAYOUTS:
-        raise UsageError(f"layout '{layout}' is not known. Expected one of: {', '.join(LAYOUTS)}")
     if not 0.0 <= holdout <= 1.0:
         raise UsageError(f"holdout {holdout:g}: expected a share of the patients between 0 and 1")
-    no_labels = LabelTable(task.label_names, np.empty((0, len(task.labels)), dtype=np.int8), {}, {})
-    join = LabelJoin(no_labels if labels is None else LAYOUTS[layout](labels, task))
-    rejected: list[Rejection] = []
-    chosen = _choose(images, task, join, rejected, progress)
+    join = LabelJoin(read_labels(layout, labels, task, reads))
     manifest = DatasetManifest(
         layout, task, task.preprocessing.digest(), slicewise.__version__, holdout=holdout, seed=seed
     )
-    known = check_output(output, manifest, chosen)
-    kept, missing = kept_series(output, chosen, task.preprocessing.size)
-    records = [join.apply(record, series.patient_id) for series, record in kept]
-    relabelled = [(before, after) for (_, before), after in zip(kept, records, strict=True) if before != after]
-    known = follow_renamed(output, known, relabelled)
-    # From here on the folder changes; a call that is refused leaves a whole dataset whole.
-    writing.write_manifest(output, manifest)
-    remove_remains(output, missing)
+    with take_inventory(images, progress, modality=task.series.modality) as found, Inventory() as rejected:
+        for item in found.rejections():
+            rejected.add(item)
+        chosen = {series.series_uid for series in _chosen(found, task, join, rejected.add)}
+        known = check_output(output, manifest, chosen)
+        kept, renamed = _compare(output, _chosen(found, task, join), join, task.preprocessing.size)
+        known = follow_renamed(output, known, renamed)
+        # From here on the folder changes; a call that is refused leaves a whole dataset whole.
+        writing.write_manifest(output, manifest)
+        if known:  # before a record names a patient otherwise: an interrupted call must not lose where its series were
+            writing.write_splits(output, known)
+        remove_remains(output, chosen - kept)
 
-    outcomes = preprocess_all(missing, task.preprocessing, workers)
-    done = progress(outcomes, description="preparing", total=len(chosen), unit="series", initial=len(kept))
-    for series, outcome in done:
-        if isinstance(outcome, Rejection):
-            rejected.append(outcome)
-        else:
-            labelled = join.apply(outcome.record, series.patient_id)
-            records.append(writing.write_series(output, labelled, outcome.values))
-    # Not before: until splits.csv is written, the patients of earlier calls are found by their former names.
-    for _, record in relabelled:
-        writing.write_record(output, record)
+        totals = _Totals(task.label_names)
+        for record in _relabelled(output, _chosen(found, task, join), kept, join):
+            totals.add(record)
+        missing = (series for series in _chosen(found, task, join) if series.series_uid not in kept)
+        outcomes = preprocess_all(missing, task.preprocessing, workers)
+        for series, outcome in progress(
+            outcomes, description="preparing", total=len(chosen), unit="series", initial=len(kept)
+        ):
+            if isinstance(outcome, Rejection):
+                rejected.add(outcome)
+                continue
+            record = join.apply(outcome.record, series.patient_id, incomplete=bool(series.unreadable))
+            totals.add(writing.write_series(output, record, outcome.values))
+            for item in record.rejected:
+                rejected.add(item)
 
-    rejected += [item for record in records for item in record.rejected]
-    splits = _split(records, holdout, seed, known)
-    warnings = join.warnings(labelled=labels is not None)
-    writing.write_tables(output, store.sort_records(records), task.label_names, known | splits)
-    write_rejected_csv(output / store.REJECTED, rejected)
-    writing.write_manifest(output, msgspec.structs.replace(manifest, complete=True, label_warnings=warnings))
-    values = [record.label_array for record in records]
+        splits = totals.split(holdout, seed, known)
+        warnings = (*join.warnings(labelled=labels is not None), *leak_warnings(totals.keys))
+        order = [key.series_uid for key in sorted(totals.keys)]
+        writing.write_tables(
+            output, StoredRecords(output, order), task.label_names, known | splits, rejected.rejections()
+        )
+        writing.write_manifest(output, msgspec.structs.replace(manifest, complete=True, label_warnings=warnings))
+        kinds = Counter(item.kind for item in rejected.rejections())
     return PreparationSummary(
-        series=len(records),
+        series=len(totals.keys),
         kept=len(kept),
-        slices=sum(len(record.slices) for record in records),
-        counts=count_labels(np.concatenate([no_labels.values, *values]), task.label_names),
+        slices=totals.slices,
+        counts=totals.counts,
         patients={split: list(splits.values()).count(split) for split in SPLIT_NAMES},
         unlabelled_slices=join.unlabelled_slices,
         unused_labels=join.unused_labels,
-        rejected=tuple(rejected),
+        unreadable=kinds["unreadable"],
+        not_chosen=kinds["not_chosen"],
         warnings=warnings,
     )
 
 
-def _choose(
-    images: Sequence[Path], task: Task, join: LabelJoin, rejected: list[Rejection], progress: Progress
-) -> list[Series]:
-    """Returns the series to read; adds everything else to `rejected`."""
-    headers: list[SliceHeader] = []
-    for item in discover(images, progress):
-        (rejected if isinstance(item, Rejection) else headers).append(item)  # type: ignore[arg-type]  # one of the two
-    chosen: dict[str, Series] = {}
-    for study in group_studies(headers):
+def _ignore(_: Rejection) -> None:
+    """Takes what an earlier pass has told of."""
+
+
+def _chosen(
+    found: Inventory, task: Task, join: LabelJoin, report: Callable[[Rejection], None] = _ignore
+) -> Iterator[Series]:
+    """Yields the series to read, in the same order at every call; reports the others."""
+    seen: set[str] = set()
+    for study in found.studies():
         labelled = [series.series_uid for series in study.series if join.names(series)]
         for decision in choose_series(study, task.series, labelled):
             series = decision.series
             if not decision.chosen:
-                rejected.append(rejection_of(decision))
-            elif series.series_uid in chosen:
+                report(rejection_of(decision))
+            elif series.series_uid in seen:
                 message = (
                     f"Series Instance UID {series.series_uid} stands in two studies; expected one. Only one was read."
                 )
-                error = InputError(message, reason="conflicting_series_uid")
-                rejected.append(rejection_of_error(series, error))
+                report(rejection_of_error(series, InputError(message, reason="conflicting_series_uid")))
             else:
-                chosen[series.series_uid] = series
-    return list(chosen.values())
+                seen.add(series.series_uid)
+                yield series
 
 
-def _split(records: Iterable[SeriesRecord], holdout: float, seed: int, known: Mapping[str, str]) -> dict[str, str]:
-    """Splits the patients that have no part yet, with like shares of patients with a positive slice."""
-    positive: dict[str, int] = {}
-    for record in records:
-        is_positive = int((record.label_array == 1).any())
-        positive[record.patient_id] = max(is_positive, positive.get(record.patient_id, 0))
-    return extend_split(known, list(positive), {"train": 1.0 - holdout, "test": holdout}, seed, positive)
+def _compare(
+    output: Path, chosen: Iterable[Series], join: LabelJoin, size: int
+) -> tuple[frozenset[str], tuple[Renamed, ...]]:
+    """Returns which series are there whole, and which of them get another patient from the label file."""
+    kept, renamed = set(), []
+    for series in chosen:
+        record = usable_record(output, series, size)
+        if record is None:
+            continue
+        kept.add(series.series_uid)
+        patient_id = join.patient_of(record, series.patient_id)
+        if patient_id != record.patient_id:
+            renamed.append(Renamed(series.series_uid, record.patient_id, patient_id))
+    return frozenset(kept), tuple(renamed)
+
+
+def _relabelled(
+    output: Path, chosen: Iterable[Series], kept: Collection[str], join: LabelJoin
+) -> Iterator[SeriesRecord]:
+    """Joins the labels anew to the series that are kept, and yields their records."""
+    for series in chosen:
+        if series.series_uid not in kept:
+            continue
+        before = store.read_record(output / store.SERIES / folder_name(series.series_uid))
+        record = join.apply(before, series.patient_id, incomplete=bool(series.unreadable))
+        if record != before:
+            writing.write_record(output, record)
+        yield record
+
+
+@dataclass
+class _Totals:
+    """What is kept in memory of the series that are done.
+
+    Attributes:
+        labels: Label names.
+        keys: One a series.
+        slices: Original slices.
+        counts: How often each value of every label occurs.
+    """
+
+    labels: Sequence[str]
+    keys: list[SeriesKey] = field(default_factory=list)
+    slices: int = 0
+    counts: dict[str, LabelCounts] = field(init=False)
+    _positive: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.counts = dict.fromkeys(self.labels, LabelCounts(0, 0, 0))
+
+    def add(self, record: SeriesRecord) -> None:
+        """Adds a series."""
+        values = record.label_array
+        self.keys.append(SeriesKey(record.patient_id, record.study_uid, record.series_uid, record.values_digest))
+        self.slices += len(record.slices)
+        self.counts = {name: self.counts[name] + new for name, new in count_labels(values, self.labels).items()}
+        is_positive = int((values == 1).any() or 1 in record.study_labels)
+        self._positive[record.patient_id] = max(is_positive, self._positive.get(record.patient_id, 0))
+
+    def split(self, holdout: float, seed: int, known: Mapping[str, str]) -> dict[str, str]:
+        """Deals the patients that have no part yet, with like shares of those with a positive slice or study.
+
+        Patients who share images are dealt as one.
+
+        Raises:
+            DatasetError: If earlier calls have dealt such patients to both parts.
+        """
+        links = linked_patients(self.keys)
+        positive: dict[str, int] = {}
+        for patient, first in links.items():
+            positive[first] = max(self._positive[patient], positive.get(first, 0))
+        dealt = {links[patient]: split for patient, split in known.items() if patient in links}
+        parts = extend_split(dealt, list(positive), {"train": 1.0 - holdout, "test": holdout}, seed, positive)
+        splits = {patient: known.get(patient, parts[first]) for patient, first in links.items()}
+        check_no_leak(self.keys, splits)
+        return splits

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from slicewise.data import store
 from slicewise.data.split import read_splits
@@ -14,13 +15,27 @@ from slicewise.errors import DatasetError, UsageError
 from slicewise.imaging.series import Series
 
 
-def check_output(output: Path, manifest: DatasetManifest, chosen: Iterable[Series]) -> dict[str, str]:
+class Renamed(NamedTuple):
+    """A series to which a label file gives another patient than an earlier call did.
+
+    Attributes:
+        series_uid: Series Instance UID.
+        former: Patient ID of the earlier call.
+        now: Patient ID of this call.
+    """
+
+    series_uid: str
+    former: str
+    now: str
+
+
+def check_output(output: Path, manifest: DatasetManifest, chosen: Collection[str]) -> dict[str, str]:
     """Checks that the folder is free, or that what it holds is an earlier state of the same dataset.
 
     Args:
         output: Folder of the dataset.
         manifest: What the dataset is to be.
-        chosen: The series that it is to have.
+        chosen: Series Instance UIDs of the series that it is to have.
 
     Returns:
         The split of every patient that an earlier call has dealt.
@@ -34,7 +49,7 @@ def check_output(output: Path, manifest: DatasetManifest, chosen: Iterable[Serie
         known = _check_earlier(output, manifest)
     elif output.exists() and (not output.is_dir() or _visible(output)):
         raise UsageError(f"{output}: exists and is not a prepared dataset. Use a new folder")
-    expected = {folder_name(series.series_uid) for series in chosen}
+    expected = {folder_name(series_uid) for series_uid in chosen}
     for folder in sorted((output / store.SERIES).glob("[!.]*")):
         if folder.name not in expected:
             raise DatasetError(
@@ -44,55 +59,33 @@ def check_output(output: Path, manifest: DatasetManifest, chosen: Iterable[Serie
     return known
 
 
-def follow_renamed(
-    output: Path, known: Mapping[str, str], relabelled: Iterable[tuple[SeriesRecord, SeriesRecord]]
-) -> dict[str, str]:
+def follow_renamed(output: Path, known: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[str, str]:
     """Returns the splits with those of patients that a new label file calls otherwise.
 
     Args:
         output: Folder of the dataset.
         known: Split of every patient that an earlier call has dealt.
-        relabelled: Series as they are stored, and with the patients and labels of this call.
+        renamed: The series in question.
 
     Raises:
         DatasetError: If a patient would be in both parts.
     """
     followed = dict(known)
-    for before, after in relabelled:
-        split = known.get(before.patient_id)
-        if split is not None and followed.setdefault(after.patient_id, split) != split:
+    for item in renamed:
+        split = known.get(item.former)
+        if split is not None and followed.setdefault(item.now, split) != split:
             raise DatasetError(
-                f"{output}: the labels give series {after.series_uid} to patient {after.patient_id}, who is in "
-                f"'{followed[after.patient_id]}'; but as one of patient {before.patient_id} it is in '{split}'. "
-                "Use a new folder"
+                f"{output}: the labels give series {item.series_uid} to patient {item.now}, who is in "
+                f"'{followed[item.now]}'; but as one of patient {item.former} it is in '{split}'. Use a new folder"
             )
     return followed
 
 
-def kept_series(
-    output: Path, chosen: Iterable[Series], size: int
-) -> tuple[list[tuple[Series, SeriesRecord]], list[Series]]:
-    """Returns the series that are there whole with their records, and the others."""
-    kept, missing = [], []
-    for series in chosen:
-        folder = output / store.SERIES / folder_name(series.series_uid)
-        record = _usable_record(folder, series, size) if folder.exists() else None
-        if record is not None:
-            kept.append((series, record))
-        else:
-            missing.append(series)
-    return kept, missing
-
-
-def remove_remains(output: Path, missing: Iterable[Series]) -> None:
-    """Removes what is there of series that are to be made, and what a killed call left behind."""
-    remains = [output / store.SERIES / folder_name(series.series_uid) for series in missing]
-    for folder in (*remains, *(output / store.SERIES).glob(".*")):
-        if folder.is_dir():
-            shutil.rmtree(folder)
-
-
-def _usable_record(folder: Path, series: Series, size: int) -> SeriesRecord | None:
+def usable_record(output: Path, series: Series, size: int) -> SeriesRecord | None:
+    """Returns the record of a series that is there whole and still has the same images, None if it is to be made."""
+    folder = output / store.SERIES / folder_name(series.series_uid)
+    if not folder.exists():
+        return None
     try:
         record = store.read_record(folder)
         values = store.open_values(folder, record, size)
@@ -103,6 +96,14 @@ def _usable_record(folder: Path, series: Series, size: int) -> SeriesRecord | No
     if to_retry or record.source_digest != source_digest(series):
         return None
     return record if record.values_digest == store.digest_of_values(values) else None
+
+
+def remove_remains(output: Path, missing: Iterable[str]) -> None:
+    """Removes what is there of series (by UID) that are to be made, and what a killed call left behind."""
+    remains = [output / store.SERIES / folder_name(series_uid) for series_uid in missing]
+    for folder in (*remains, *(output / store.SERIES).glob(".*")):
+        if folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def _check_earlier(output: Path, manifest: DatasetManifest) -> dict[str, str]:

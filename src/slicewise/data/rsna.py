@@ -8,6 +8,7 @@ doi:10.1148/ryai.2020190211).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from slicewise.data.labels import LabelTable, read_text_csv, refuse_rows
+from slicewise.data.label_files import read_text_csv, refuse_rows
+from slicewise.data.labels import LabelTable
+from slicewise.data.rsna_blocks import read_blocks
 from slicewise.errors import LabelTableError
 from slicewise.files import write_atomically
 from slicewise.task import Task
@@ -54,6 +57,29 @@ def read_rsna(path: Path, task: Task) -> LabelTable:
     Raises:
         LabelTableError: If the columns, an ID, a subtype or a value are not what the challenge's format asks for.
     """
+    blocks = read_blocks(path, task.label_names)
+    if blocks is not None:
+        table = LabelTable.from_frame(blocks, task)
+        repeated = (blocks.height - len(table.values)) * len(task.labels)
+    else:
+        frame, repeated = read_rows(path, task)
+        table = LabelTable.from_frame(frame, task)
+    if not repeated:
+        return table
+    warning = ScanWarning("duplicate_labels", f"{repeated} rows stand more than once and were merged")
+    return replace(table, warnings=(warning, *table.warnings))
+
+
+def read_rows(path: Path, task: Task) -> tuple[pl.DataFrame, int]:
+    """Reads a label file in any order of its rows: the plain way, which names what does not fit.
+
+    Returns:
+        One row a row of the file, columns `sop_uid` and one a label, null but for the label of the row; and how many
+        rows stand more than once.
+
+    Raises:
+        LabelTableError: As `read_rsna`.
+    """
     frame = _read(path)
     wrong = pl.col("Label").is_null() | ~pl.col("Label").is_in(["0", "1"])
     refuse_rows(frame, wrong, path, "Label", "expected 0 or 1")
@@ -66,16 +92,12 @@ def read_rsna(path: Path, task: Task) -> LabelTable:
             f"{path}: column ID: no row for {', '.join(absent)}. "
             f"Expected one row a slice for each of {', '.join(task.label_names)}"
         )
-    duplicates = frame.height - frame["ID"].n_unique()
-    warnings = []
-    if duplicates:
-        warnings.append(ScanWarning("duplicate_labels", f"{duplicates} rows stand more than once and were merged"))
     columns = [
         pl.when(pl.col("subtype") == name).then(pl.col("Label")).alias(name)
         for name in task.label_names
         if name in present
     ]
-    return LabelTable.from_frame(frame.select("sop_uid", *columns), task, warnings)
+    return frame.select("sop_uid", *columns), frame.height - frame["ID"].n_unique()
 
 
 def write_submission(

@@ -3,6 +3,7 @@
     dataset.json              DatasetManifest: the task, the preprocessing digest, warnings about labels
     slices.csv                one row an original slice: ids, file, slice_index, position_mm, labels (empty = unknown)
     splits.csv                patient_id, split ("train" or "test")
+    studies.csv               patient_id, study_uid, labels of the study; only where studies are labelled
     rejected.csv              files and series that are not in the dataset, with the reason
     series/<name>/values.npy  ModelInput.values of one series, int16
     series/<name>/series.json SeriesRecord of that series
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from slicewise.data.labels import UNKNOWN, Labels
+from slicewise.data.labels import UNKNOWN, Box, Labels
 from slicewise.data.split import read_splits
 from slicewise.errors import DatasetError, UsageError
 from slicewise.imaging.preprocess import ModelInput
@@ -30,8 +31,9 @@ from slicewise.results import Rejection
 from slicewise.task import Task
 from slicewise.volume import ScanWarning, SliceReference
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST, SLICES, SPLITS, REJECTED = "dataset.json", "slices.csv", "splits.csv", "rejected.csv"
+STUDIES = "studies.csv"
 SERIES, VALUES, RECORD = "series", "values.npy", "series.json"
 
 
@@ -61,6 +63,18 @@ class DatasetManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format_version: int = FORMAT_VERSION
 
 
+class SliceBox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rectangle around a finding.
+
+    Attributes:
+        slice: Place of its slice in `SeriesRecord.slices`.
+        box: The rectangle.
+    """
+
+    slice: int
+    box: Box
+
+
 class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One prepared series. S original slices in axial order make R rows of the network input.
 
@@ -84,6 +98,8 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rejected: Files of the series that could not be read.
         values_digest: `digest_of_values` of the stored values; the writer of the series fills it in.
         transposed: `ModelInput.transposed`.
+        study_labels: Labels of the study, 0, 1 or -1 for unknown, shape (L,); () where only slices are labelled.
+        boxes: Rectangles around findings.
     """
 
     patient_id: str
@@ -105,6 +121,8 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rejected: tuple[Rejection, ...] = ()
     values_digest: str = ""
     transposed: bool = False
+    study_labels: tuple[int, ...] = ()
+    boxes: tuple[SliceBox, ...] = ()
 
     @property
     def label_array(self) -> Labels:
@@ -190,8 +208,26 @@ class Dataset:
             slices = [(item.sop_uid, item.frame) for item in record.slices]
             ids = (record.patient_id, self.splits[record.patient_id], record.study_uid, record.series_uid)
             rows = (record.values_digest, record.row_positions_mm, record.duplicate_rank, record.slab_of_slice)
-            digest.update(msgspec.json.encode((ids, slices, record.labels, rows)))
+            labels = (record.labels, record.study_labels, record.boxes)
+            digest.update(msgspec.json.encode((ids, slices, labels, rows)))
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredRecords:
+    """The records of series of a dataset, read from the disk one by one each time they are gone through.
+
+    Attributes:
+        path: The dataset.
+        series_uids: The series, in order.
+    """
+
+    path: Path
+    series_uids: Sequence[str]
+
+    def __iter__(self) -> Iterator[SeriesRecord]:
+        for series_uid in self.series_uids:
+            yield read_record(self.path / SERIES / folder_name(series_uid))
 
 
 def folder_name(series_uid: str) -> str:

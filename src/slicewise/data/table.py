@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from slicewise.data.labels import LabelTable, read_text_csv, refuse_rows
+from slicewise.data.label_files import read_text_csv, refuse_rows
+from slicewise.data.labels import LabelTable
 from slicewise.errors import LabelTableError
 from slicewise.task import Task
 from slicewise.volume import ScanWarning

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -38,27 +37,18 @@ def source_digest(series: Series) -> str:
 
     Size and time of change stand for the content of a file, which would take long to read.
     """
-    states = {path: _state(path) for path in {header.path for header in series.headers}}
-    files = sorted((header.file, header.sop_uid, header.frame, *states[header.path]) for header in series.headers)
+    states = {source: source.state() for source in {header.source for header in series.headers}}
+    files = sorted((header.file, header.sop_uid, header.frame, *states[header.source]) for header in series.headers)
     return hashlib.sha256(msgspec.json.encode((series.study_uid, files))).hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Returns size and time of change (ns) of a file; (-1, -1) for one that has gone, which loading will report."""
-    try:
-        found = path.stat()
-    except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
-
-
 def preprocess_all(
-    jobs: Sequence[Series], parameters: PreprocessingParameters, workers: int
+    jobs: Iterable[Series], parameters: PreprocessingParameters, workers: int
 ) -> Iterator[tuple[Series, PreprocessedSeries | Rejection]]:
     """Loads and preprocesses series, in the order given.
 
     Args:
-        jobs: The series.
+        jobs: The series; they are taken one by one, as they are needed.
         parameters: Parameters of the preprocessing.
         workers: Processes; each holds one volume in memory. 1 works in this process.
 
@@ -68,7 +58,7 @@ def preprocess_all(
     Raises:
         DatasetError: If a worker process dies.
     """
-    if workers <= 1 or len(jobs) <= 1:
+    if workers <= 1:
         for series in jobs:
             yield series, _preprocess_series(series, parameters)
         return

@@ -14,9 +14,11 @@ from slicewise.data.labels import UNKNOWN
 from slicewise.data.store import (
     MANIFEST,
     RECORD,
+    REJECTED,
     SERIES,
     SLICES,
     SPLITS,
+    STUDIES,
     VALUES,
     DatasetManifest,
     SeriesRecord,
@@ -24,7 +26,7 @@ from slicewise.data.store import (
     folder_name,
 )
 from slicewise.files import write_atomically, write_bytes_atomically
-from slicewise.results import SLICE_COLUMNS
+from slicewise.results import SLICE_COLUMNS, Rejection, write_rejected_csv
 
 
 def write_manifest(path: Path, manifest: DatasetManifest) -> None:
@@ -56,19 +58,45 @@ def write_record(path: Path, record: SeriesRecord) -> None:
     write_bytes_atomically(path / SERIES / folder_name(record.series_uid) / RECORD, msgspec.json.encode(record))
 
 
-def write_tables(path: Path, records: Sequence[SeriesRecord], labels: Sequence[str], splits: Mapping[str, str]) -> None:
-    """Writes `slices.csv` and `splits.csv`."""
-    _write_csv(path / SLICES, (*SLICE_COLUMNS, *labels), _slice_rows(records))
+def write_splits(path: Path, splits: Mapping[str, str]) -> None:
+    """Writes `splits.csv`: "train" or "test" for every patient."""
     _write_csv(path / SPLITS, ("patient_id", "split"), sorted(splits.items()))
 
 
-def _slice_rows(records: Sequence[SeriesRecord]) -> Iterator[tuple[object, ...]]:
+def write_tables(
+    path: Path,
+    records: Iterable[SeriesRecord],
+    labels: Sequence[str],
+    splits: Mapping[str, str],
+    rejected: Iterable[Rejection],
+) -> None:
+    """Writes `slices.csv`, `splits.csv`, `rejected.csv` and, where studies are labelled, `studies.csv`.
+
+    Args:
+        path: The dataset.
+        records: The series in order; they are gone through several times.
+        labels: Label names.
+        splits: "train" or "test" for every patient.
+        rejected: Files and series that are not in the dataset.
+    """
+    _write_csv(path / SLICES, (*SLICE_COLUMNS, *labels), _slice_rows(records))
+    write_splits(path, splits)
+    write_rejected_csv(path / REJECTED, rejected)
+    if any(record.study_labels for record in records):
+        rows = dict.fromkeys((item.patient_id, item.study_uid, *_cells(item.study_labels)) for item in records)
+        _write_csv(path / STUDIES, ("patient_id", "study_uid", *labels), rows)
+
+
+def _slice_rows(records: Iterable[SeriesRecord]) -> Iterator[tuple[object, ...]]:
     for record in records:
         ids = (record.patient_id, record.study_uid, record.series_uid)
         for index, item in enumerate(record.slices):
-            labels = ("" if value == UNKNOWN else value for value in record.labels[index])
-            position = round(record.positions_mm[index], 3)
-            yield (*ids, item.sop_uid, item.frame, item.file, index, position, *labels)
+            place = (item.sop_uid, item.frame, item.file, item.slice_index, round(record.positions_mm[index], 3))
+            yield (*ids, *place, *_cells(record.labels[index]))
+
+
+def _cells(labels: Iterable[int]) -> tuple[object, ...]:
+    return tuple("" if value == UNKNOWN else value for value in labels)
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

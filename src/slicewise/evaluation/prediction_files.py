@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from slicewise.data.labels import LabelTable, read_text_csv, refuse_rows
+from slicewise.data.label_files import read_text_csv, refuse_rows
+from slicewise.data.labels import LabelTable
 from slicewise.data.table import read_table
 from slicewise.errors import InputError, LabelTableError, UsageError
 from slicewise.evaluation.predictions import UNKNOWN, PredictionTable

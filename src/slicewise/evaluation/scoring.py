@@ -57,7 +57,7 @@ def predict_dataset(
         sop_uids=tuple(reference.sop_uid for reference in references),
         frames=tuple(reference.frame for reference in references),
         files=tuple(reference.file for reference in references),
-        slice_index=tuple(index for _, index in slices),
+        slice_index=tuple(reference.slice_index for reference in references),
         positions_mm=np.concatenate([np.array(record.positions_mm) for record in records]),
         probabilities=np.concatenate(probabilities),
         targets=np.concatenate([record.label_array for record in records]),
