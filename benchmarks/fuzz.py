@@ -1,8 +1,9 @@
 """Damages many scans and reads them as `slicewise predict` does: none may crash, hang, fill memory or get lost.
 
-Every input follows from the seed and its number. A call goes on where the last one with the same --output stopped.
+Every input follows from the seed and its number. A call goes on where the last one with the same --output stopped,
+by default that of the same seed.
 
-python benchmarks/fuzz.py --files 20000 [--seed 1] [--data ../shared/data] [--output fuzz]
+python benchmarks/fuzz.py --files 20000 [--seed 1] [--data ../shared/data] [--output FOLDER]
 
 Prints how inputs ended, by reason. What went wrong is kept in OUTPUT/NUMBER with a report. Linux alone.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -83,8 +85,9 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=20_000, help="number of inputs in all (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data", help="further valid scans")
-    parser.add_argument("--output", type=Path, default=Path("fuzz"), help="tally and failures (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="tally and failures (default: a folder for temporary files)")
     arguments = parser.parse_args()
+    arguments.output = arguments.output or Path(tempfile.gettempdir()) / f"slicewise-fuzz-{arguments.seed}"
     arguments.output.mkdir(parents=True, exist_ok=True)
     tally = resumed(arguments.output / "tally.json", arguments.seed)
     fuzz(tally, arguments)

@@ -35,7 +35,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How entries may be packed. Of other methods `zipfile` unpacks more than an entry states, up to all memory."""
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     r"""One file of an input, on disk or in an archive. It holds no open file and may be sent to other processes.
 
     Attributes:

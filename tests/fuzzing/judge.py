@@ -39,12 +39,14 @@ class Reading:
         headers: Every slice that was found.
         volumes: Every series that was decoded.
         rejected: Every file and series that was not.
+        told: Every series that would not be chosen without being asked for.
         lost: Slices of those series.
     """
 
     headers: list[SliceHeader] = field(default_factory=list)
     volumes: list[Volume] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+    told: list[Rejection] = field(default_factory=list)
     lost: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def lose(self, series: Series, rejection: Rejection) -> None:
@@ -105,7 +107,7 @@ def _chosen(inventory: Inventory, reading: Reading) -> Iterator[Series]:
     parameters = _task().series
     for study in inventory.studies():
         reading.headers += [header for series in study.series for header in series.headers]
-        choose_series(study, parameters)
+        reading.told += [rejection_of(item) for item in choose_series(study, parameters) if not item.chosen]
         for decision in choose_series(study, parameters, {series.series_uid for series in study.series}):
             if decision.chosen:
                 yield decision.series
@@ -167,10 +169,13 @@ def _unaccounted(path: Path, reading: Reading) -> Iterator[str]:
 
 def _bad_rejections(reading: Reading) -> Iterator[str]:
     """Every rejection must have a known code and a sentence, and come back from `rejected.csv` as it was."""
-    for item in reading.rejected:
+    names = sorted({header.file for header in reading.headers}, key=len, reverse=True)
+    for item in (*reading.rejected, *reading.told):
         if item.reason not in REASONS or item.kind not in ("unreadable", "not_chosen"):
             yield f"unknown reason {item.reason}"
         words = item.message.replace(item.path, "")
+        for name in names:  # file names stay as they are, whatever they hold
+            words = words.replace(name, "")
         if len(words) > 1000 or _CONTROL.search(words):
             yield f"unfit message of {item.reason}"
         try:
@@ -208,6 +213,6 @@ def _traces(reading: Reading) -> Iterator[str]:
     stated = {text for texts in shown for text in texts} | {item.series_uid for item in reading.rejected}
     if any(MARK in text for text in stated):
         return
-    texts = [(item.reason, item.message + item.path) for item in reading.rejected]
+    texts = [(item.reason, item.message + item.path) for item in (*reading.rejected, *reading.told)]
     texts += [(item.code, item.message) for volume in reading.volumes for item in volume.warnings]
     yield from (f"name of the patient in message of {code}" for code, text in texts if MARK in text)

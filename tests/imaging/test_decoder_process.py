@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from codestream_samples import IMAGE, SAMPLES
 from slicewise.imaging import decoder_process

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import struct
 import sys
@@ -183,7 +182,7 @@ def test_plain_transfer_syntaxes(tmp_path: Path, syntax: str) -> None:
     found = header(write_dataset(tmp_path / "b.dcm", with_syntax(make_dataset(), syntax)))
     assert found.pixels is not None
     assert found.pixels.transfer_syntax == syntax
-    assert dataclasses.replace(found, source=reference.source, pixels=reference.pixels) == reference
+    assert msgspec.structs.replace(found, source=reference.source, pixels=reference.pixels) == reference
 
 
 def test_a_dataset_without_preamble_is_read(tmp_path: Path) -> None:
@@ -475,8 +474,8 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path: Path) -> None:
         (headers(tmp_path / "outer"), "scans.ZIP/x/"),
     ):
         assert [item.file for item in found] == [prefix + item.file for item in expected]
-        assert [dataclasses.replace(item, source=expected[0].source) for item in found] == [
-            dataclasses.replace(item, source=expected[0].source) for item in expected
+        assert [msgspec.structs.replace(item, source=expected[0].source) for item in found] == [
+            msgspec.structs.replace(item, source=expected[0].source) for item in expected
         ]
     assert [item.path for item in rejections(tmp_path / "outer")] == ["scans.ZIP/x/note"]
 
@@ -643,3 +642,12 @@ def test_one_file_is_read_again_as_discover_reads_it(tmp_path: Path) -> None:
     (gone,) = read_headers(found.source)
     assert isinstance(gone, Rejection)
     assert gone.reason == "unreadable_path"
+
+
+def test_a_contrast_agent_may_be_coded(tmp_path: Path) -> None:
+    agent = Dataset()
+    agent.CodeValue, agent.CodingSchemeDesignator, agent.CodeMeaning = "385420005", "SCT", "Contrast agent"
+    write_series(tmp_path, slices=1, ContrastBolusAgentSequence=[agent])
+    (header,) = discover([tmp_path])
+    assert isinstance(header, SliceHeader)
+    assert header.contrast_agent == "Contrast agent"

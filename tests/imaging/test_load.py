@@ -4,7 +4,6 @@ import shutil
 import tracemalloc
 import warnings
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
@@ -504,14 +504,14 @@ class TestLoadSlice:
         write_dataset(tmp_path / "enhanced", make_enhanced(np.arange(3 * 16, dtype=np.int16).reshape(3, 4, 4)))
         (header,) = {item.source for item in series_in(tmp_path).headers}
         for frame in (3, 1):
-            found, image = load_slice(header, frame)
+            found, image = load_slice(header, frame, "CT")
             assert found.frame == frame
             np.testing.assert_array_equal(image.values.ravel(), np.arange(16) + 16 * (frame - 1) - 1024)
 
     def test_a_frame_that_is_not_there(self, tmp_path: Path) -> None:
         path = write_series(tmp_path, slices=1)[0]
         with pytest.raises(UnreadableFileError, match="has no frame 2 any more") as caught:
-            load_slice(Source(str(path), path.name), 2)
+            load_slice(Source(str(path), path.name), 2, "CT")
         assert caught.value.reason == "undecodable"
 
     @pytest.mark.parametrize(("content", "reason"), [(b"a note", "not_dicom"), (None, "unreadable_path")])
@@ -519,13 +519,13 @@ class TestLoadSlice:
         if content is not None:
             (tmp_path / "a.dcm").write_bytes(content)
         with pytest.raises(UnreadableFileError) as caught:
-            load_slice(Source(str(tmp_path / "a.dcm"), "a.dcm"), 1)
+            load_slice(Source(str(tmp_path / "a.dcm"), "a.dcm"), 1, "CT")
         assert caught.value.reason == reason
 
     def test_pixels_that_cannot_be_used(self, tmp_path: Path) -> None:
         path = write_series(tmp_path, slices=1, RescaleSlope=0.0)[0]
         with pytest.raises(UnreadableFileError) as caught:
-            load_slice(Source(str(path), path.name), 1)
+            load_slice(Source(str(path), path.name), 1, "CT")
         assert caught.value.reason == "bad_rescale"
 
 

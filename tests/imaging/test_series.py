@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from dicom_files import orientation, seeded_uid, write_series

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,7 +53,7 @@ def flag_slices(
         results = make_results(make_study(*scan, flag(model, *indices)))
         if anonymous:
             results = anonymous_results(results, bytes(32))
-        (pictures,) = flagged_pictures(results, task.channels)
+        (pictures,) = flagged_pictures(results, task)
         return pictures
 
     return make
@@ -62,7 +63,7 @@ def test_pictures_are_made_of_flagged_slices_only(
     scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     study = make_study(*scan, flag(model, 1, 4))
-    (pictures,) = flagged_pictures(make_results(study), task.channels)
+    (pictures,) = flagged_pictures(make_results(study), task)
     slices = study.series[0].slices
     assert list(pictures) == [slice_key(slices[1]), slice_key(slices[4])]
     assert all(len(item.pictures) == 2 and not item.problem for item in pictures.values())
@@ -74,7 +75,7 @@ def test_pictures_show_the_first_two_windows_of_the_task(
     """Four vertical bands of known HU; brain 40/80 spans 0 to 80 HU, subdural 80/200 spans -20 to 180 HU."""
     bands = np.repeat(np.array([-100.0, 20.0, 60.0, 300.0], dtype=np.float32), 16)
     (path,) = write_series(tmp_path, values=np.broadcast_to(bands, (1, 64, 64)))
-    result = only(flagged_pictures(make_results(make_study(tmp_path, [path.name], flag(model, 0))), task.channels))
+    result = only(flagged_pictures(make_results(make_study(tmp_path, [path.name], flag(model, 0))), task))
     expected = {"Brain": (0.0, 63.75, 191.25, 255.0), "Subdural": (0.0, 51.0, 102.0, 255.0)}
     for picture, (name, greys) in zip(result.pictures, expected.items(), strict=True):
         assert picture.caption.startswith(f"{name} window, center ")
@@ -86,7 +87,7 @@ def test_pictures_keep_the_proportions_in_mm(
     tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     paths = write_series(tmp_path, slices=1, PixelSpacing=[2.0, 1.0])  # rows lie 2 mm apart, columns 1 mm
-    result = only(flagged_pictures(make_results(make_study(tmp_path, [paths[0].name], flag(model, 0))), task.channels))
+    result = only(flagged_pictures(make_results(make_study(tmp_path, [paths[0].name], flag(model, 0))), task))
     for picture in result.pictures:
         assert (picture.width, picture.height) == (32, 64)
         decoded(picture)
@@ -99,7 +100,7 @@ def test_pictures_become_smaller_where_there_are_many(
     sizes = []
     for count in (1, 41, 121):
         study = make_study(tmp_path, [path.name] * count, flag(model, *range(count)))
-        (pictures,) = flagged_pictures(make_results(study), task.channels)
+        (pictures,) = flagged_pictures(make_results(study), task)
         first = next(iter(pictures.values()))
         sizes.append(first.pictures[0].width)
     assert sizes[0] > sizes[1] > sizes[2] >= 200
@@ -109,7 +110,7 @@ def test_a_slice_whose_file_is_not_known_has_a_reason(
     scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     study = msgspec.structs.replace(make_study(*scan, flag(model, 0)), sources={})
-    assert only(flagged_pictures(make_results(study), task.channels)).problem == "Where this file lies is not known."
+    assert only(flagged_pictures(make_results(study), task)).problem == "Where this file lies is not known."
 
 
 @pytest.mark.parametrize(
@@ -153,14 +154,14 @@ def test_a_slice_of_an_archive_is_shown(
 ) -> None:
     paths = write_series(tmp_path / "scan", slices=3)
     study = make_study(tmp_path / "scan", [path.name for path in paths], flag(model, 1))
-    expected = only(flagged_pictures(make_results(study), task.channels))
+    expected = only(flagged_pictures(make_results(study), task))
     with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
         for path in reversed(paths):
             archive.write(path, path.name)
     sop_uid = study.series[0].slices[1].sop_uid
     source = Source(str(tmp_path / "scan.zip"), paths[1].name, entry=1)  # three entries, the last slice first
     study = msgspec.structs.replace(study, sources={sop_uid: source})
-    assert only(flagged_pictures(make_results(study), task.channels)) == expected
+    assert only(flagged_pictures(make_results(study), task)) == expected
 
 
 def test_pictures_report_progress(
@@ -174,5 +175,17 @@ def test_pictures_report_progress(
         totals.append((description, total, unit, initial))
         yield from items
 
-    flagged_pictures(make_results(make_study(*scan, flag(model, 0, 3, 5))), task.channels, progress)
+    flagged_pictures(make_results(make_study(*scan, flag(model, 0, 3, 5))), task, progress)
     assert totals == [("pictures", 3, "slice", 0)]
+
+
+def test_slices_of_a_nifti_file_are_those_of_the_task(
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
+) -> None:
+    # Grey values of an MR: as a CT they would be refused, for want of air in Hounsfield units.
+    stored = np.arange(4 * 6 * 5, dtype=np.int16).reshape(4, 6, 5)
+    nibabel.save(nibabel.Nifti1Image(stored, np.diag([2.0, 2.0, 5.0, 1.0])), tmp_path / "mr.nii.gz")  # type: ignore[no-untyped-call]
+    results = make_results(make_study(tmp_path, ["mr.nii.gz"], flag(model, 0)))
+    mr = msgspec.structs.replace(task, series=msgspec.structs.replace(task.series, modality="MR"))
+    assert not only(flagged_pictures(results, mr)).problem
+    assert "Hounsfield" in only(flagged_pictures(results, task)).problem

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MOST_FRAGMENTS = 4096
-"""Fragments of one frame. Writers that split images do so every 16 KiB or more; beyond, a list of them fills memory."""
+"""Fragments of one frame: no writer splits images so finely, and the list of far more would fill memory."""
 
 _JPEG, _JPEG_2000, _JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xDA)))

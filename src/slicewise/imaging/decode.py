@@ -21,6 +21,7 @@ from slicewise.imaging.codestream import Fragment, find_frames, read_fragments
 from slicewise.imaging.decoder_process import DecoderError, decompress_apart
 from slicewise.imaging.decompress import Stored, can_decompress
 from slicewise.imaging.dicom import is_compressed, matrix_problem
+from slicewise.imaging.elements import LONGEST_SHOWN
 from slicewise.imaging.encoding import InflateError, read_inflated
 from slicewise.imaging.header import PixelDescription, SliceHeader
 from slicewise.imaging.hounsfield import DecodedSlice, convert
@@ -115,7 +116,7 @@ def _check(header: SliceHeader) -> None:
         raise UnreadableFileError(message, reason="undecodable")
     compressed = is_compressed(pixels.transfer_syntax)
     if compressed and not can_decompress(pixels.transfer_syntax):
-        syntax = UID(pixels.transfer_syntax, validation_mode=IGNORE)
+        syntax = UID(pixels.transfer_syntax[:LONGEST_SHOWN], validation_mode=IGNORE)
         raise UnreadableFileError(
             f"{header.file}: no decoder is installed for its transfer syntax {syntax.name} ({syntax}). Store the "
             "images uncompressed.",

@@ -12,7 +12,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian
 from slicewise.errors import UnreadableFileError
 from slicewise.imaging.dicom import DicomFile, matrix_problem, read_dicom
 from slicewise.imaging.dicomdir import missing_files
-from slicewise.imaging.elements import Elements
+from slicewise.imaging.elements import LONGEST_SHOWN, Elements
 from slicewise.imaging.header import ModalityLut, PixelDescription, SliceHeader
 from slicewise.imaging.multiframe import (
     PER_FRAME,
@@ -31,7 +31,7 @@ from slicewise.results import Rejection, RejectionKind
 from slicewise.source import Source
 from slicewise.volume import Orientation
 
-_LUT = "ModalityLUTSequence"
+_LUT, _AGENTS = "ModalityLUTSequence", "ContrastBolusAgentSequence"
 
 WANTED = Wanted(
     (
@@ -66,7 +66,7 @@ WANTED = Wanted(
         "RescaleIntercept",
         "RescaleSlope",
     ),
-    (_LUT, SHARED, PER_FRAME),
+    (_LUT, _AGENTS, SHARED, PER_FRAME),
 )
 """All that is ever read of a header."""
 
@@ -229,22 +229,28 @@ def _header(source: Source, content: DicomFile) -> SliceHeader:
         study_uid=elements.text("StudyInstanceUID"),
         series_uid=elements.text("SeriesInstanceUID"),
         sop_uid=elements.text("SOPInstanceUID"),
-        modality=elements.text("Modality"),
+        modality=elements.text("Modality")[:LONGEST_SHOWN],
         sop_class_uid=elements.text("SOPClassUID"),
         image_type=elements.texts("ImageType"),
         rows=elements.integer("Rows") or 0,
         columns=elements.integer("Columns") or 0,
         series_number=elements.integer("SeriesNumber"),
         instance_number=elements.integer("InstanceNumber"),
-        series_description=elements.text("SeriesDescription"),
+        series_description=elements.text("SeriesDescription")[:LONGEST_SHOWN],
         convolution_kernel=elements.text("ConvolutionKernel"),
         slice_thickness_mm=elements.number("SliceThickness"),
         image_position=cast("tuple[float, float, float] | None", elements.numbers("ImagePositionPatient", 3)),
         image_orientation=cast("Orientation | None", elements.numbers("ImageOrientationPatient", 6)),
         pixel_spacing_mm=usable_spacing(elements.numbers("PixelSpacing", 2)),
-        contrast_agent=elements.text("ContrastBolusAgent"),
+        contrast_agent=_contrast_agent(elements),
         body_part=elements.text("BodyPartExamined"),
     )
+
+
+def _contrast_agent(elements: Elements) -> str:
+    """Returns the agent as text, or as enhanced images code it, DICOM PS3.3 C.8.15.2 and C.7.6.4b."""
+    coded = (item.text("CodeMeaning") for item in elements.items(_AGENTS))
+    return elements.text("ContrastBolusAgent") or next(coded, "")
 
 
 def _pixels(content: DicomFile) -> PixelDescription:

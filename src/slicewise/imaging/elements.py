@@ -11,6 +11,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+LONGEST_SHOWN = 200
+"""Characters of a text that a message quotes. DICOM allows 64, PS3.5 6.2; damaged files hold thousands."""
+
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, which no element that is read may hold (DICOM PS3.5 6.2), and halves of characters: what tables
 cannot hold and what would command a terminal.
@@ -34,9 +37,6 @@ class Elements(ABC):
 
     def text(self, keyword: str) -> str:
         """Returns an element as text; several values stay joined by backslashes, as stored."""
-        values = self.values(keyword)
-        if len(values) == 1 and type(values[0]) is str:  # nearly always, and thousands of files wait
-            return values[0].strip(" \0")
         return "\\".join(self.texts(keyword))
 
     def texts(self, keyword: str) -> tuple[str, ...]:
@@ -104,6 +104,13 @@ class QuickElements(Elements):
     def values(self, keyword: str) -> tuple[Any, ...]:
         """Returns the values of an element."""
         return self.found.get(keyword, ())
+
+    def text(self, keyword: str) -> str:
+        """Returns an element as text."""
+        values = self.found.get(keyword, ())
+        if len(values) == 1 and type(values[0]) is str:  # nearly always, and thousands of files wait
+            return values[0].strip(" \0")  # of printable characters alone: others are not ordinary
+        return super().text(keyword)
 
 
 def _text(value: Any) -> str:

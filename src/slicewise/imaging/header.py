@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from slicewise.source import Source
 from slicewise.volume import Orientation
 
 
-@dataclass(frozen=True, slots=True)
-class ModalityLut:
+class ModalityLut(msgspec.Struct, frozen=True, gc=False):
     """A table from stored values to output units, DICOM PS3.3 C.11.1.
 
     Attributes:
@@ -21,8 +20,7 @@ class ModalityLut:
     values: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PixelDescription:
+class PixelDescription(msgspec.Struct, frozen=True, gc=False):
     """How the pixels of an image are stored and what their numbers mean, DICOM PS3.3 C.7.6.3 and C.11.1.
 
     Absent or malformed numbers are None.
@@ -65,8 +63,7 @@ class PixelDescription:
     lut: ModalityLut | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SliceHeader:
+class SliceHeader(msgspec.Struct, frozen=True, gc=False):
     """One slice: what its header says and where its pixels lie. Absent texts are empty; absent numbers are None.
 
     Attributes:
@@ -90,7 +87,7 @@ class SliceHeader:
         image_position: Image Position (Patient) in mm, (0020,0032).
         image_orientation: Image Orientation (Patient), (0020,0037): direction of a row, then of a column.
         pixel_spacing_mm: Pixel Spacing, (0028,0030): distance between rows, then between columns.
-        contrast_agent: Contrast/Bolus Agent, (0018,0010).
+        contrast_agent: Contrast/Bolus Agent, (0018,0010), or the meaning of its code, (0018,0012).
         body_part: Body Part Examined, (0018,0015).
         slice_index: Index of the slice that its file fixes (NIfTI: along the stored axis, from 0); None for DICOM,
             where the axial order decides.

@@ -14,6 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from slicewise.errors import GeometryError, UnreadableFileError
 from slicewise.imaging.decode import decode_file
 from slicewise.imaging.discover import read_headers
+from slicewise.imaging.elements import LONGEST_SHOWN
 from slicewise.imaging.geometry import FARTHEST_MM, AxialGeometry, order_slices
 from slicewise.imaging.header import SliceHeader
 from slicewise.imaging.hounsfield import DecodedSlice
@@ -145,13 +146,18 @@ def load_volume(series: Series, workers: int = 2) -> tuple[Volume, tuple[Rejecti
     return volume, rejected
 
 
-def load_slice(source: Source, frame: int) -> tuple[SliceHeader, DecodedSlice]:
+def load_slice(source: Source, frame: int, modality: str) -> tuple[SliceHeader, DecodedSlice]:
     """Reads one slice of a file again.
+
+    Args:
+        source: The file.
+        frame: The slice, from 1.
+        modality: What a NIfTI file holds, which states none.
 
     Raises:
         UnreadableFileError: If the file has no such frame, or no usable pixels.
     """
-    found = list(read_headers(source))
+    found = list(read_headers(source, modality))
     header = next((item for item in found if isinstance(item, SliceHeader) and item.frame == frame), None)
     if header is None:
         problem = next((item for item in found if isinstance(item, Rejection)), None)
@@ -183,7 +189,7 @@ def _refuse_mixed(headers: Sequence[SliceHeader], reason: str, what: str, values
     counts = Counter(values)
     if len(counts) == 1:
         return
-    found = ", ".join(f"'{value}' in {count} slices" for value, count in counts.most_common(3))
+    found = ", ".join(f"'{value[:LONGEST_SHOWN]}' in {count} slices" for value, count in counts.most_common(3))
     odd = next(item.file for item, value in zip(headers, values, strict=True) if value == counts.most_common()[-1][0])
     raise GeometryError(
         f"The slices differ in {what}: {found}, as {odd}. Expected one value a series; split the series.",

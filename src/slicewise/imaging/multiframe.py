@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import cast
+
+from msgspec.structs import replace
 
 from slicewise.imaging.elements import Elements
 from slicewise.imaging.header import PixelDescription, SliceHeader

@@ -46,7 +46,7 @@ def write_report(path: Path, results: Results, task: Task, progress: Progress = 
         task: Its title, channels and axial unit.
         progress: Reports the flagged slices.
     """
-    pictures = flagged_pictures(results, task.channels, progress)
+    pictures = flagged_pictures(results, task, progress)
     builder = _ViewBuilder(results.model, in_mm=task.axial_unit == "mm")
     page = _render(builder.report(results, pictures, task.title))
     # file names may hold bytes that are no valid text; they are written as \udcXX

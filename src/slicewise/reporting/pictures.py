@@ -19,7 +19,7 @@ from slicewise.imaging.windows import apply_channels
 from slicewise.progress import Progress, no_progress
 from slicewise.results import Results, SliceResult
 from slicewise.source import Source
-from slicewise.task import WindowChannel
+from slicewise.task import Task, WindowChannel
 from slicewise.volume import FloatImages
 
 SHOWN_CHANNELS = 2
@@ -75,15 +75,13 @@ def slice_key(item: SliceResult) -> SliceKey:
     return item.sop_uid, item.frame
 
 
-def flagged_pictures(
-    results: Results, channels: Sequence[WindowChannel], progress: Progress = no_progress
-) -> tuple[StudyPictures, ...]:
+def flagged_pictures(results: Results, task: Task, progress: Progress = no_progress) -> tuple[StudyPictures, ...]:
     """Makes the pictures of every flagged slice, smaller ones where there are many.
 
     Args:
         results: The pixels are read again from the sources of its studies; the thresholds of its model say what is
             flagged. Where it is anonymous, no problem names a file.
-        channels: Windows of the task; the first `SHOWN_CHANNELS` are shown.
+        task: The first `SHOWN_CHANNELS` of its windows are shown.
         progress: Reports slices.
 
     Returns:
@@ -100,27 +98,20 @@ def flagged_pictures(
     pictures: tuple[StudyPictures, ...] = tuple({} for _ in results.studies)
     for place, item in progress(flagged, description="pictures", total=len(flagged)):
         source = results.studies[place].sources.get(item.sop_uid)
-        pictures[place][slice_key(item)] = _picture_set(
-            source, item, channels[:SHOWN_CHANNELS], longest, anonymous=results.anonymous
-        )
+        pictures[place][slice_key(item)] = _picture_set(source, item, task, longest, anonymous=results.anonymous)
     return pictures
 
 
 def _picture_set(
-    source: Source | None,
-    item: SliceResult,
-    channels: Sequence[WindowChannel],
-    longest_side: int,
-    *,
-    anonymous: bool,
+    source: Source | None, item: SliceResult, task: Task, longest_side: int, *, anonymous: bool
 ) -> PictureSet:
     if source is None:
         return PictureSet((), "Where this file lies is not known.")
     try:
-        header, image = load_slice(source, item.frame)
+        header, image = load_slice(source, item.frame, task.series.modality)
     except UnreadableFileError as error:
         return PictureSet((), REASONS.get(error.reason, "") if anonymous else str(error))
-    return PictureSet(_pictures(header, image.values, channels, longest_side))
+    return PictureSet(_pictures(header, image.values, task.channels[:SHOWN_CHANNELS], longest_side))
 
 
 def _pictures(
