@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slicewise.cli.main import main as slicewise
-from slicewise.phantom.study import PhantomParameters
+from slicewise.phantom.parameters import GeometryParameters, PhantomParameters
 from slicewise.phantom.writer import write_phantom
 
 
@@ -46,7 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         phantom = arguments.folder or Path(temporary) / "phantom"
-        write_phantom(phantom, arguments.many, 0, "clinical", PhantomParameters(matrix=arguments.matrix), workers=2)
+        parameters = PhantomParameters(geometry=GeometryParameters(matrix=arguments.matrix))
+        write_phantom(phantom, arguments.many, 0, "clinical", parameters, workers=2)
         patients = sorted((phantom / "dicom").iterdir())
         labels = phantom / "labels.csv"
         few, _ = prepare(Path(temporary) / "few", patients[: arguments.few], labels)

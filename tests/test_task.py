@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from slicewise.errors import TaskError
-from slicewise.task import load_task, shipped_tasks
+from slicewise.task import PreprocessingParameters, load_task, shipped_tasks
 
 ICH = (resources.files("slicewise") / "tasks" / "ich.toml").read_text(encoding="utf-8")
 
@@ -109,3 +109,21 @@ def test_the_preprocessing_digest_tells_parameters_apart() -> None:
     changed = msgspec.structs.replace(parameters, pixel_mm=parameters.pixel_mm + 0.1)
     assert parameters.digest() == load_task("ich").preprocessing.digest()
     assert parameters.digest() != changed.digest()
+
+
+def test_parameters_that_came_later_are_off_by_default_and_leave_the_digest_alone() -> None:
+    old = {"pixel_mm": 1.3, "size": 160, "slab_mm": 5.0, "body_threshold": -200.0, "opening_mm": 8.0}
+    parameters = msgspec.convert(old, PreprocessingParameters)
+    assert msgspec.to_builtins(parameters) == old
+    # Of slicewise 0.1, before there was a shading correction.
+    assert parameters.digest() == "23679ea9630717c90f1d72dc5f997a7dd251c3e00514dbb694f987d389e1dd5b"
+    for changed in ({"head_box": "skull"}, {"cupping_limit_hu": 40.0}, {"deep_brain_limit_hu": 8.0}):
+        assert msgspec.structs.replace(parameters, **changed).digest() != parameters.digest()
+
+
+@pytest.mark.parametrize("key", ["cupping_limit_hu", "deep_brain_limit_hu"])
+def test_limits_below_zero_are_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(ICH.replace("[[channels]]", f"{key} = -1.0\n\n[[channels]]", 1))
+    with pytest.raises(TaskError, match=key):
+        load_task(path)

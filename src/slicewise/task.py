@@ -77,8 +77,11 @@ class WindowChannel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     width: float
 
 
-class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Parameters of `slicewise.imaging.preprocess`.
+
+    What has a default is off by it and then stands neither in a file nor in the digest: packages and datasets that were
+    made before it came stay valid. So a default never changes.
 
     Attributes:
         pixel_mm: Side of a pixel of the in-plane grid in mm.
@@ -86,6 +89,10 @@ class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields
         slab_mm: Wanted axial thickness: thinner series are averaged into slabs of about this thickness.
         body_threshold: Value above which a pixel belongs to the body (HU for CT).
         opening_mm: Radius of the opening that parts the head from headrest and cushions.
+        head_box: What the grid is centred on: the "body", or what the "skull" encloses (CT only).
+        cupping_limit_hu: Largest excess of brain at the bone that is subtracted as cupping; 0 for no correction.
+        deep_brain_hu: What brain far from the bone is brought to.
+        deep_brain_limit_hu: Largest offset by which it is brought there; 0 for none.
     """
 
     pixel_mm: float
@@ -93,6 +100,10 @@ class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields
     slab_mm: float
     body_threshold: float
     opening_mm: float
+    head_box: Literal["body", "skull"] = "body"
+    cupping_limit_hu: float = 0.0
+    deep_brain_hu: float = 30.0
+    deep_brain_limit_hu: float = 0.0
 
     def digest(self) -> str:
         """Returns the SHA-256 of the parameters and of the version of the algorithm, in hexadecimal."""
@@ -166,6 +177,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("channels: a window needs a width above 0")
         if self.preprocessing.pixel_mm <= 0 or self.preprocessing.size < 1 or self.preprocessing.slab_mm <= 0:
             raise ValueError("preprocessing: pixel_mm, size and slab_mm must be above 0")
+        if self.preprocessing.cupping_limit_hu < 0 or self.preprocessing.deep_brain_limit_hu < 0:
+            raise ValueError("preprocessing: cupping_limit_hu and deep_brain_limit_hu must not be below 0")
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Reading:
         volumes: Every series that was decoded.
         rejected: Every file and series that was not.
         told: Every series that would not be chosen without being asked for.
-        lost: Slices of those series.
+        lost: Slices of the series in `rejected`.
     """
 
     headers: list[SliceHeader] = field(default_factory=list)
@@ -139,11 +139,12 @@ def _named(error: Exception) -> str:
 
 
 def _outcome(reading: Reading, target: str) -> str:
-    reasons = {item.reason for item in reading.rejected if item.path == target or item.path.startswith(f"{target}/")}
-    reasons |= {reason for (file, _), reason in reading.lost.items() if file == target}
-    if any(reference.file == target for volume in reading.volumes for reference in volume.slices):
-        reasons.add("decoded")
-    return " + ".join(sorted(reasons)) or "decoded"
+    """Returns what became of the damaged file; of an archive, what became of its files."""
+    outcomes = [(item.path, item.reason) for item in reading.rejected]
+    outcomes += [(file, reason) for (file, _), reason in reading.lost.items()]
+    outcomes += [(item.file, "decoded") for volume in reading.volumes for item in volume.slices]
+    mine = {outcome for file, outcome in outcomes if file == target}
+    return " + ".join(sorted(mine or {outcome for _, outcome in outcomes})) or "nothing"
 
 
 def _decoder_ends(reading: Reading) -> Iterator[str]:
@@ -159,6 +160,8 @@ def _unaccounted(path: Path, reading: Reading) -> Iterator[str]:
     rejected = {item.path for item in reading.rejected}
     decoded = {(item.file, item.frame) for volume in reading.volumes for item in volume.slices}
     found = {header.file for header in reading.headers}
+    if not reading.rejected and not reading.volumes:
+        yield "nothing is said"
     for item in walk([path]):
         if isinstance(item, Source) and item.file not in rejected | found:
             yield f"lost file {Path(item.file).suffix}"

@@ -15,8 +15,20 @@ from scipy import ndimage
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.task import PreprocessingParameters
 from slicewise.volume import SliceReference, Volume
+from synthetic_head import Head
 
 PARAMETERS = PreprocessingParameters(pixel_mm=2.0, size=96, slab_mm=5.0, body_threshold=-200.0, opening_mm=8.0)
+
+CORRECTED = PreprocessingParameters(
+    pixel_mm=1.3,
+    size=160,
+    slab_mm=5.0,
+    body_threshold=-200.0,
+    opening_mm=8.0,
+    head_box="skull",
+    cupping_limit_hu=40.0,
+    deep_brain_limit_hu=8.0,
+)
 
 
 def make_volume(
@@ -319,6 +331,63 @@ def test_the_way_back_finds_a_mark(row: int, column: int, spacing: tuple[float, 
     back_rows, back_columns = result.to_original(grid_rows, grid_columns)
     found = np.average(back_rows, weights=weights), np.average(back_columns, weights=weights)
     assert found == pytest.approx((row, column), abs=0.5)
+
+
+def test_the_shading_correction_and_the_head_box_are_off_unless_the_task_wants_them() -> None:
+    volume = Head(slices=6, lowest_mm=-5.0, excess_hu=20.0).volume()
+    plain = msgspec.structs.replace(CORRECTED, head_box="body", cupping_limit_hu=0.0, deep_brain_limit_hu=0.0)
+    boxed = msgspec.structs.replace(plain, head_box="skull")
+    deep = msgspec.structs.replace(boxed, deep_brain_limit_hu=8.0)
+    assert plain == PreprocessingParameters(pixel_mm=1.3, size=160, slab_mm=5.0, body_threshold=-200.0, opening_mm=8.0)
+    assert preprocess(volume, plain).origin_px != preprocess(volume, boxed).origin_px
+    shift = preprocess(volume, deep).values - preprocess(volume, boxed).values
+    assert set(np.unique(shift).tolist()) <= {0, 1, 2, 3}  # one offset within the skull
+
+
+def test_a_cupped_and_an_uncupped_head_give_nearly_the_same_input() -> None:
+    head = Head(slices=8, lowest_mm=-10.0, center_mm=(96.0, 110.0))
+    cupped = replace(head, excess_hu=24.0, decay_mm=11.0)
+    flat, corrected = (preprocess(one.volume(), CORRECTED) for one in (head, cupped))
+    assert flat.origin_px == corrected.origin_px
+    assert flat.warnings == corrected.warnings == ()
+    brain = (flat.values > 10) & (flat.values < 60)
+    assert np.abs(corrected.values - flat.values)[brain].mean() < 1.0
+    off = msgspec.structs.replace(CORRECTED, cupping_limit_hu=0.0)
+    uncorrected = preprocess(cupped.volume(), off).values - preprocess(head.volume(), off).values
+    assert np.abs(uncorrected)[brain].mean() > 4.0
+
+
+def test_thin_series_are_corrected_like_thick_ones() -> None:
+    thick = Head(slices=8, lowest_mm=-8.125, excess_hu=20.0)
+    thin = replace(thick, slices=32, spacing_mm=1.25, lowest_mm=-10.0, noise_hu=6.0)
+    one, other = (preprocess(head.volume(), CORRECTED) for head in (thick, thin))
+    np.testing.assert_allclose(one.positions_mm, other.positions_mm)
+    brain = (one.values > 10) & (one.values < 60)
+    assert abs(np.median((other.values - one.values)[brain])) <= 1.0
+
+
+def test_without_a_skull_it_says_that_nothing_was_corrected() -> None:
+    volume = make_volume(ball((100, 150)))
+    result = preprocess(volume, CORRECTED)
+    plain = msgspec.structs.replace(CORRECTED, head_box="body", cupping_limit_hu=0.0, deep_brain_limit_hu=0.0)
+    assert [warning.code for warning in result.warnings] == ["no_skull_found", "shading_not_corrected"]
+    np.testing.assert_array_equal(result.values, preprocess(volume, plain).values)
+
+
+@pytest.mark.parametrize(("along_columns", "along_rows"), EIGHT)
+def test_all_orientations_are_corrected_alike(along_columns: tuple[int, int], along_rows: tuple[int, int]) -> None:
+    canonical = Head(slices=4, lowest_mm=0.0, excess_hu=20.0, matrix=150, pixel_mm=(1.5, 1.3)).volume()
+    expected = preprocess(canonical, CORRECTED)
+    result = preprocess(in_orientation(canonical, along_columns, along_rows), CORRECTED)
+    np.testing.assert_array_equal(result.values, expected.values)
+
+
+def test_the_correction_repeats() -> None:
+    volume = Head(slices=5, lowest_mm=-5.0, excess_hu=20.0).volume()
+    before = volume.values.copy()
+    one, other = preprocess(volume, CORRECTED), preprocess(volume, CORRECTED)
+    np.testing.assert_array_equal(volume.values, before)
+    np.testing.assert_array_equal(one.values, other.values)
 
 
 @settings(deadline=None)

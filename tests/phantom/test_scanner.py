@@ -1,118 +1,204 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from scipy import ndimage
 
-from slicewise.phantom import scanner
-from slicewise.phantom.scanner import ScanGeometry
+from phantom_heads import BRAIN_HU, INNER_MM, ORIGIN, SHAPE, coordinates, cylinder, geometry, perfect
+from slicewise.phantom.artefacts import Motion
+from slicewise.phantom.geometry import ScanGeometry
+from slicewise.phantom.noise import KERNELS
+from slicewise.phantom.parameters import PhysicsParameters
+from slicewise.phantom.scanner import Scan, ScanPhysics, sample_physics, scan
 
 
-def _geometry(tilt: float = 20.0, count: int = 6, matrix: int = 64) -> ScanGeometry:
-    return ScanGeometry(
-        matrix=matrix,
-        fov_mm=240.0,
-        spacing_mm=5.0,
-        offsets_mm=np.arange(0, 5.0 * count, 5.0),
-        tilt_degrees=tilt,
-        center=np.array([3.0, -12.0, 400.0]),
-        shift_mm=(2.0, -4.0),
-        rotation=np.eye(3),
-        scale=np.ones(3),
+def _scan(physics: ScanPhysics, scanned: ScanGeometry | None = None, **head: object) -> Scan:
+    return scan(cylinder(**head), scanned or geometry(), physics, np.random.default_rng(7))  # type: ignore[arg-type]
+
+
+def _radius(matrix: int = 220, fov_mm: float = 242.0) -> np.ndarray:
+    place = (np.arange(matrix) - 0.5 * (matrix - 1)) * fov_mm / matrix
+    return np.hypot(place[:, None], place[None, :])
+
+
+RADIUS = _radius()
+
+
+def test_a_perfect_scanner_shows_the_head_as_it_is() -> None:
+    image = _scan(perfect()).hu[2]
+    np.testing.assert_allclose(image[RADIUS < INNER_MM - 5], BRAIN_HU, atol=0.1)
+    np.testing.assert_allclose(image[(RADIUS > 85) & (RADIUS < 95)], -1000, atol=0.1)
+    assert image.max() == pytest.approx(1200, abs=30)
+
+
+@pytest.mark.parametrize("kernel", ["smooth", "standard"])
+def test_the_point_spread_of_an_edge_has_the_width_of_its_kernel(kernel: str) -> None:
+    scanned = geometry(matrix=512)
+    image = _scan(perfect(kernel=KERNELS[kernel]), scanned).hu[2]
+    row = image[256, 256:]  # from the centre to the left, through the inner table
+    edge = np.diff(row[: int(73.5 / scanned.pixel_mm)])
+    place = np.arange(len(edge)) * scanned.pixel_mm
+    mean = (edge * place).sum() / edge.sum()
+    spread = np.sqrt((edge * (place - mean) ** 2).sum() / edge.sum())
+    assert spread == pytest.approx(KERNELS[kernel].spread_mm, abs=0.08)
+
+
+def test_a_sharp_kernel_overshoots_beside_an_edge_and_a_standard_one_does_not() -> None:
+    inside = (RADIUS > INNER_MM - 4) & (RADIUS < INNER_MM - 1)
+    assert _scan(perfect(kernel=KERNELS["sharp"])).hu[2][inside].min() < BRAIN_HU - 5
+    assert _scan(perfect(kernel=KERNELS["standard"])).hu[2][inside].min() > BRAIN_HU - 1
+
+
+def test_cupping_brightens_brain_near_the_inner_table_and_decays() -> None:
+    excess = _scan(perfect(cupping_hu=20.0, cupping_decay_mm=10.0)).hu[2] - _scan(perfect()).hu[2]
+    for depth in (5.0, 10.0, 20.0, 40.0):
+        ring = np.abs(RADIUS - (INNER_MM - depth)) < 0.5
+        assert excess[ring].mean() == pytest.approx(20 * np.exp(-depth / 10), abs=0.4)
+    np.testing.assert_allclose(excess[RADIUS > 84], 0, atol=1e-3)
+
+
+def test_noise_has_its_deviation_on_pixels_of_1_mm_and_grows_with_thinner_slices() -> None:
+    for thickness, factor in ((5.0, 1.0), (1.25, 2.0)):
+        scanned = geometry(thickness=thickness, matrix=484)  # 0.5 mm
+        noise = _scan(perfect(noise_hu=3.0), scanned).hu - _scan(perfect(), scanned).hu
+        seen = noise.reshape(5, 242, 2, 242, 2).mean(axis=(2, 4))
+        assert seen.std() == pytest.approx(3.0 * factor, rel=0.06)
+
+
+def test_noise_by_position_is_highest_in_the_centre_of_a_head() -> None:
+    scanned = geometry(count=12)
+    noise = _scan(perfect(noise_hu=3.0, noise_by_position=True), scanned).hu - _scan(perfect(), scanned).hu
+    centre, rim, air = (noise[:, ring].std() for ring in (RADIUS < 25, np.abs(RADIUS - 62) < 6, RADIUS > 105))
+    assert centre > 1.1 * rim > 1.1 * air
+    assert 2.4 < noise[:, RADIUS < INNER_MM].std() < 4.2
+
+
+def test_a_switched_effect_leaves_everything_else_as_it_is() -> None:
+    noisy = perfect(noise_hu=3.0, noise_by_position=True, headrest=True)
+    with_cupping = perfect(noise_hu=3.0, noise_by_position=True, headrest=True, cupping_hu=15.0)
+    difference = _scan(with_cupping).hu - _scan(noisy).hu
+    assert difference[2][RADIUS < 5].std() < 0.2
+    assert abs(difference[2][RADIUS > 100]).max() < 0.5
+
+
+def test_offset_and_shading_move_tissue_and_leave_air() -> None:
+    plain = _scan(perfect()).hu
+    offset = _scan(perfect(offset_hu=4.0)).hu - plain
+    np.testing.assert_allclose(offset[2][RADIUS < 60], 4.0, atol=0.05)
+    np.testing.assert_allclose(offset[2][(RADIUS > 90) & (RADIUS < 110)], 0.0, atol=0.05)
+    shading = _scan(perfect(shading_hu=5.0)).hu - plain
+    assert 1.0 < np.abs(shading[:, RADIUS < 60]).mean() < 12.0
+    steps = np.abs(np.diff(shading[2], axis=0))[(RADIUS < 60)[1:]]
+    assert steps.max() < 0.6  # smooth: pixels are 1.1 mm
+
+
+def test_bone_on_both_sides_darkens_what_lies_between() -> None:
+    x, y, _ = coordinates()
+    hu = cylinder().hu.copy()
+    for side in (-45, 45):
+        hu[np.broadcast_to(np.hypot(x - side, y) < 14, SHAPE)] = 1600.0
+    error = _scan(perfect(hardening=1.0), hu=hu).hu[2] - _scan(perfect(), hu=hu).hu[2]
+    between, above = error[105:116, 100:120].mean(), error[60:70, 100:120].mean()
+    assert between < above - 3
+    plain = _scan(perfect(hardening=1.0)).hu[2] - _scan(perfect()).hu[2]
+    assert abs(plain[105:116, 100:120].mean() - plain[60:70, 100:120].mean()) < 4
+
+
+def test_starved_rays_leave_streaks_along_themselves() -> None:
+    x, y, _ = coordinates()
+    hu = cylinder().hu.copy()
+    for side in (-45, 45):
+        hu[np.broadcast_to(np.hypot(x - side, y) < 18, SHAPE)] = 1600.0
+    scanned = geometry(count=40, spacing=1.0)
+    error = _scan(perfect(starvation=1.0, noise_hu=3.0), scanned, hu=hu).hu
+    error = error - _scan(perfect(noise_hu=3.0), scanned, hu=hu).hu
+    between = error[:, 100:120, 100:120]
+    assert between.std() > 3 * error[:, 60:70, 100:120].std()
+    along = np.mean(between[:, :, 1:] * between[:, :, :-1]) / between.var()
+    across = np.mean(between[:, 1:] * between[:, :-1]) / between.var()
+    assert along > across + 0.05  # streaks run from bone to bone, along rows
+
+
+def test_metal_throws_a_star() -> None:
+    x, y, z = coordinates()
+    hu = cylinder().hu.copy()
+    hu[(np.hypot(x - 20, y) < 3) & (np.abs(z) < 12)] = 8000.0
+    error = _scan(perfect(metal=True), hu=hu).hu - _scan(perfect(), hu=hu).hu
+    place = (np.arange(220) - 109.5) * 1.1
+    from_metal = np.hypot(place[None, :] - 20, place[:, None])
+    near, far = (error[2][np.abs(from_metal - distance) < 2].std() for distance in (12, 45))
+    assert near > 2 * far > 1
+    assert 8 < near < 200
+    none = _scan(perfect(metal=True)).hu - _scan(perfect()).hu
+    assert np.abs(none).max() == 0
+
+
+def test_motion_doubles_the_contours_of_its_slices_only() -> None:
+    motion = Motion((1, 2), 0.0, (0.0, 11.0), 0.4)
+    moved, still = _scan(perfect(motion=motion)).hu, _scan(perfect()).hu
+    np.testing.assert_array_equal(moved[[0, 3, 4]], still[[0, 3, 4]])
+    middle = moved[1, 110]
+    # The second position is 11 mm away: beside the bone there is a ghost of it with 0.4 of its height above the brain.
+    inner = BRAIN_HU + 0.4 * (1200 - BRAIN_HU)
+    assert (np.abs(middle[30:190] - inner) < 60).sum() >= 3
+
+
+def test_blood_is_seen_where_it_is_and_as_much_as_there_is() -> None:
+    x, y, z = coordinates()
+    ball = np.clip(10 - np.sqrt((x - 30) ** 2 + (y + 12) ** 2 + z**2), 0, 1).astype(np.float32)
+    scanned = geometry(count=9)
+    found = _scan(perfect(), scanned, occupancy={"subdural": ball}).occupancy
+    assert set(found) == {"subdural"}
+    volume = found["subdural"].sum() * scanned.pixel_mm**2 * 5.0
+    assert volume == pytest.approx(float(ball.sum()) * 2.0, rel=0.03)
+    slices, rows, columns = np.nonzero(found["subdural"] > 0.3)
+    assert slices.mean() == pytest.approx(4, abs=0.2)
+    assert (columns.mean() - 109.5) * 1.1 == pytest.approx(30, abs=0.6)
+    assert (rows.mean() - 109.5) * 1.1 == pytest.approx(-12, abs=0.6)
+    far = np.zeros(SHAPE, dtype=np.float32)
+    far[0, 0, 0] = 1
+    assert _scan(perfect(), scanned, occupancy={"subdural": far}).occupancy == {}
+
+
+def test_a_headrest_lies_behind_the_head() -> None:
+    seen = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        with_rest = scan(cylinder(), geometry(), perfect(headrest=True), rng).hu[2]
+        rest = with_rest - _scan(perfect()).hu[2] > 15
+        assert not rest[RADIUS < 76].any()
+        rows = np.nonzero(rest)[0]
+        seen += len(rows) > 50
+        assert len(rows) == 0 or (rows.mean() - 109.5) * 1.1 > 40
+    assert seen >= 6
+
+
+def test_kernels_and_chances_come_as_often_as_their_parameters_say() -> None:
+    rng = np.random.default_rng(0)
+    parameters = PhysicsParameters(smooth=0.5, standard=0.5, sharp=0.0, motion=0.3, headrest=1.0, circle=0.0)
+    drawn = [sample_physics(rng, parameters, 30) for _ in range(400)]
+    assert {item.kernel.name for item in drawn} == {"smooth", "standard"}
+    assert np.mean([item.motion is not None for item in drawn]) == pytest.approx(0.3, abs=0.07)
+    assert all(item.headrest and not item.circle for item in drawn)
+    assert all(1.7 <= item.noise_hu <= 4.2 for item in drawn)
+    assert 0 <= min(item.cupping_hu for item in drawn) < 3
+    assert 25 < max(item.cupping_hu for item in drawn) <= 28
+
+
+def test_what_is_off_does_not_change_what_else_is_drawn() -> None:
+    on, off = (
+        sample_physics(np.random.default_rng(1), PhysicsParameters(cupping=value, hardening=value, motion=value), 30)
+        for value in (1.0, 0.0)
+    )
+    assert (off.cupping_hu, off.hardening, off.motion) == (0.0, 0.0, None)
+    assert on.motion is not None
+    assert (on.noise_hu, on.kernel, on.starvation, on.offset_hu) == (
+        off.noise_hu,
+        off.kernel,
+        off.starvation,
+        off.offset_hu,
     )
 
 
-def test_slices_advance_along_the_table_and_are_one_spacing_apart_along_the_normal() -> None:
-    geometry = _geometry()
-    steps = np.diff(geometry.image_positions, axis=0)
-    np.testing.assert_allclose(steps[:, :2], 0, atol=1e-9)
-    np.testing.assert_allclose(steps[:, 2], 5.0 / np.cos(np.deg2rad(20)), rtol=1e-9)
-    np.testing.assert_allclose(np.diff(geometry.positions_mm), 5.0, rtol=1e-9)
-    # The gantry of a real tilted scan: row (1, 0, 0), column (0, cos, -sin).
-    np.testing.assert_allclose(geometry.column, [0, np.cos(np.deg2rad(20)), -np.sin(np.deg2rad(20))])
-    np.testing.assert_allclose(geometry.normal, [0, np.sin(np.deg2rad(20)), np.cos(np.deg2rad(20))])
-
-
-def test_sampled_geometry_keeps_its_ranges() -> None:
-    rng = np.random.default_rng(1)
-    scans = [
-        scanner.sample_geometry(rng, matrix=64, slices=(28, 40), tilted_share=0.6, scale=(1.0, 1.0, 1.0))
-        for _ in range(200)
-    ]
-    assert {28, 40} <= {len(scan.offsets_mm) for scan in scans} <= set(range(28, 41))
-    assert all(4.5 <= scan.spacing_mm <= 5.6 for scan in scans)
-    tilted = [scan for scan in scans if scan.tilt_degrees != 0]
-    assert 0.5 < len(tilted) / len(scans) < 0.7
-    for scan in scans:
-        np.testing.assert_allclose(scan.rotation @ scan.rotation.T, np.eye(3), atol=1e-12)
-        assert np.linalg.det(scan.rotation) == pytest.approx(1.0)
-
-
-def test_the_working_grid_and_the_image_share_one_frame() -> None:
-    geometry = _geometry(tilt=15.0)
-    grid = scanner.head_grid(geometry)
-    middle = grid.x.reshape(6, scanner.SUB_SLICES, geometry.working_matrix, -1)[:, 1]
-    # The mean of a slice's grid is the centre of its field of view, here in template millimetres.
-    expected = geometry.slice_centers - geometry.center
-    np.testing.assert_allclose(middle.mean(axis=(1, 2)), expected[:, 0], atol=1e-2)
-    for axis, values in enumerate((grid.x, grid.y, grid.z)):
-        whole = values.reshape(6, -1).mean(axis=1)
-        np.testing.assert_allclose(whole, expected[:, axis], atol=1e-2)
-
-
-def test_the_detector_keeps_constants_totals_and_places() -> None:
-    geometry = _geometry(matrix=256)
-    detector = scanner.Detector.of(geometry, None, 0.7)
-    size = geometry.working_matrix
-    np.testing.assert_allclose(detector.sees(np.full((2, size, size), 7.0, dtype=np.float32)), 7.0, rtol=1e-5)
-    field = np.zeros((1, size, size), dtype=np.float32)
-    field[0, 40:60, 100:130] = 1
-    seen = detector.sees(field)[0]
-    step, pixel = geometry.fov_mm / size, geometry.pixel_mm
-    assert seen.sum() * pixel**2 == pytest.approx(600 * step**2, rel=0.01)
-    row, column = ndimage.center_of_mass(seen)
-    assert (row + 0.5) * pixel == pytest.approx(50 * step, abs=0.05)
-    assert (column + 0.5) * pixel == pytest.approx(115 * step, abs=0.05)
-
-
-def test_a_window_of_the_grid_is_seen_where_it_lies() -> None:
-    geometry = _geometry(matrix=200)
-    size = geometry.working_matrix
-    whole = np.zeros((2, size, size), dtype=np.float32)
-    whole[:, 50:80, 60:90] = np.random.default_rng(0).random((2, 30, 30), dtype=np.float32)
-    window = (slice(0, 6), slice(40, 100), slice(30, 120))
-    part = whole[:, 40:100, 30:120]
-    np.testing.assert_allclose(
-        scanner.Detector.of(geometry, window, 0.8).sees(part),
-        scanner.Detector.of(geometry, None, 0.8).sees(whole),
-        atol=1e-5,
-    )
-
-
-def test_noise_has_its_deviation_and_no_memory_between_slices() -> None:
-    noise = scanner.image_noise(np.random.default_rng(0), (6, 128, 128), 0.5, 3.5)
-    assert float(noise.std()) == pytest.approx(3.5, rel=0.05)
-    assert _correlation(noise[:, :, 1:], noise[:, :, :-1]) > 0.5
-    assert abs(_correlation(noise[1:], noise[:-1])) < 0.05
-
-
-def test_cupping_brightens_the_brain_near_the_bone_and_not_what_is_outside() -> None:
-    wall = np.array([[[-30.0, 0.0, 10.0, 60.0]]], dtype=np.float32)
-    np.testing.assert_allclose(
-        scanner.cupping(wall, 12.0, 10.0)[0, 0], [0.0, 12.0, 12 / np.e, 12 * np.exp(-6)], rtol=1e-5
-    )
-
-
-def test_partial_volume_is_the_mean_of_the_sub_slices() -> None:
-    field = np.arange(12, dtype=np.float32).reshape(6, 1, 2)
-    np.testing.assert_array_equal(scanner.partial_volume(field)[:, 0], [[2.0, 3.0], [8.0, 9.0]])
-
-
-def _correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
-
-
-def test_the_working_grid_is_no_finer_than_the_image() -> None:
-    assert [_geometry(matrix=matrix).working_matrix for matrix in (64, 176, 512)] == [64, 176, 176]
-    assert scanner.head_grid(_geometry(matrix=64)).x.shape == (18, 64, 64)
+def test_the_origin_of_the_head_is_its_first_voxel() -> None:
+    x, y, z = coordinates()
+    assert (float(x.min()), float(y.min()), float(z.min())) == ORIGIN

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from slicewise.phantom.tables import SliceRecord, StudyRecord, rsna_id, write_labels_csv, write_rsna_csv
+from slicewise.phantom.tables import SliceRecord, StudyRecord, write_labels_csv, write_rsna_csv
 
 SUBTYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural")
 RECORD = StudyRecord(
@@ -42,10 +38,3 @@ def test_the_challenge_has_no_unknown(tmp_path: Path) -> None:
     assert values[:6] == [0, 0, 0, 0, 0, 0]
     assert values[6:12] == [0, 0, 1, 0, 0, 1]  # 7.9 mm2 is negative, 8 mm2 positive
     assert values[12:] == [0, 0, 0, 0, 1, 1]
-
-
-@given(st.integers(0, 2**35), st.integers(0, 2**35), st.integers(0, 5))
-def test_names_of_the_challenge_never_clash(first: int, second: int, seed: int) -> None:
-    names = [rsna_id(seed, "slice", number) for number in (first, second)]
-    assert all(re.fullmatch(r"ID_[0-9a-f]{9}", name) for name in names)
-    assert (names[0] == names[1]) == (first == second)

@@ -1,7 +1,7 @@
 """Volume -> ModelInput: the one function that training and prediction share (numpy and scipy only).
 
 `prepare` stores exactly its output and `predict` calls it too. Windows come after it, elementwise.
-A change of its output must raise `slicewise.task.PREPROCESSING_VERSION`.
+A change of its output, and of `head_box`, `shading` and `skull`, must raise `slicewise.task.PREPROCESSING_VERSION`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
+from scipy import sparse
 
 from slicewise.imaging.geometry import median_spacing_mm
+from slicewise.imaging.head_box import body_centre, skull_centre
 from slicewise.imaging.orientation import turn_to_canonical
+from slicewise.imaging.shading import correct_shading
 from slicewise.task import PreprocessingParameters
 from slicewise.volume import CANONICAL_ORIENTATION, FloatImages, ScanWarning, Volume
 
@@ -22,9 +24,6 @@ Floats = npt.NDArray[np.float64]
 
 OUTSIDE_HU = -1024.0
 """What lies outside the image counts as air."""
-
-_SEARCH_MM = 4.0
-"""The head is looked for on a grid of about this size: fine enough for a centre, coarse enough to be quick."""
 
 _INT16 = np.iinfo(np.int16)
 
@@ -42,7 +41,8 @@ class ModelInput:
         origin_px: Row and column, in the original image, of the centre of the first grid pixel; whole numbers are
             pixel centres.
         step_px: Original rows and columns from one grid pixel to the next, negative where they count against the grid.
-        warnings: What this step adds to the warnings of the volume: no_body_found.
+        warnings: What this step adds to the warnings of the volume: no_body_found, no_skull_found,
+            shading_not_corrected.
         transposed: The original rows lie along the columns of the grid, and the columns along its rows.
     """
 
@@ -75,9 +75,11 @@ class ModelInput:
 def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInput:
     """Brings a series to the grid of a task: centred on the head, in millimetres, in slabs of about one thickness.
 
+    The shading is corrected after resampling: what it subtracts is smooth, and there are fewer pixels by then.
+
     Args:
         volume: The series.
-        parameters: The grid and how the head is found.
+        parameters: The grid, how the head is found, and whether shading is corrected.
     """
     turn = turn_to_canonical(volume.orientation)
     upright = replace(
@@ -91,16 +93,18 @@ def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInpu
     row_step, column_step = (parameters.pixel_mm / spacing for spacing in upright.pixel_spacing_mm)
     half = (parameters.size - 1) / 2
     grid = (centre_px[0] - row_step * half, centre_px[1] - column_step * half), (row_step, column_step)
-    values = _resample_slabs(upright.values, slab_of_slice, *grid, parameters.size)
+    positions_mm = _slab_means(volume.positions_mm, slab_of_slice)
+    resampled = _resample_slabs(upright.values, slab_of_slice, *grid, parameters.size)
+    corrected, more_warnings = _shading_corrected(resampled, positions_mm, parameters)
     origin_px, step_px = turn.grid_in_original(*grid, (volume.values.shape[1], volume.values.shape[2]))
     return ModelInput(
-        values=values,
-        positions_mm=_slab_means(volume.positions_mm, slab_of_slice),
+        values=_whole_hu(corrected),
+        positions_mm=positions_mm,
         duplicate_rank=_duplicate_rank(volume, slab_of_slice),
         slab_of_slice=slab_of_slice,
         origin_px=origin_px,
         step_px=step_px,
-        warnings=warnings,
+        warnings=(*warnings, *more_warnings),
         transposed=turn.transposed,
     )
 
@@ -108,35 +112,39 @@ def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInpu
 def _locate_head(
     volume: Volume, parameters: PreprocessingParameters
 ) -> tuple[tuple[float, float], tuple[ScanWarning, ...]]:
-    """Finds the centre of the head in the plane, in pixels of the volume, one for the whole series.
-
-    The head is the largest connected body after an opening in the plane, which parts it from headrest and cushions;
-    its centre is that of its bounding box.
-    """
-    spacing = median_spacing_mm(volume.positions_mm) or _SEARCH_MM
-    strides = [max(1, round(_SEARCH_MM / step)) for step in (spacing, *volume.pixel_spacing_mm)]
-    coarse = volume.values[:: strides[0], :: strides[1], :: strides[2]]
-    radii = [
-        parameters.opening_mm / (step * stride)
-        for step, stride in zip(volume.pixel_spacing_mm, strides[1:], strict=True)
-    ]
-    body = ndimage.binary_opening(coarse > parameters.body_threshold, structure=_disc(radii[0], radii[1])[None])
-    labels, count = ndimage.label(body)
-    if count == 0:
-        message = f"No body was found above {parameters.body_threshold:g}: the grid is centred on the image."
-        centre = ((volume.values.shape[1] - 1) / 2, (volume.values.shape[2] - 1) / 2)
-        return centre, (ScanWarning("no_body_found", message),)
-    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
-    box = ndimage.find_objects(labels, max_label=largest)[largest - 1]
-    row, column = ((side.start + side.stop - 1) / 2 * stride for side, stride in zip(box[1:], strides[1:], strict=True))
-    return (row, column), ()
+    """Finds the centre of the head in the plane, in pixels of the volume, and what was amiss on the way."""
+    warnings: tuple[ScanWarning, ...] = ()
+    if parameters.head_box == "skull":
+        centre = skull_centre(volume)
+        if centre is not None:
+            return centre, ()
+        warnings = (ScanWarning("no_skull_found", "No skull with a brain was found: the grid is centred on the body."),)
+    centre = body_centre(volume, parameters.body_threshold, parameters.opening_mm)
+    if centre is not None:
+        return centre, warnings
+    message = f"No body was found above {parameters.body_threshold:g}: the grid is centred on the image."
+    middle = ((volume.values.shape[1] - 1) / 2, (volume.values.shape[2] - 1) / 2)
+    return middle, (ScanWarning("no_body_found", message),)
 
 
-def _disc(row_radius: float, column_radius: float) -> npt.NDArray[np.bool_]:
-    rows = np.arange(-int(row_radius), int(row_radius) + 1) / max(row_radius, 1e-6)
-    columns = np.arange(-int(column_radius), int(column_radius) + 1) / max(column_radius, 1e-6)
-    disc: npt.NDArray[np.bool_] = rows[:, None] ** 2 + columns[None, :] ** 2 <= 1.0
-    return disc
+def _shading_corrected(
+    values: FloatImages, positions_mm: Floats, parameters: PreprocessingParameters
+) -> tuple[FloatImages, tuple[ScanWarning, ...]]:
+    """Corrects the shading of slabs on the grid where the task wants it."""
+    if parameters.cupping_limit_hu == 0 and parameters.deep_brain_limit_hu == 0:
+        return values, ()
+    corrected, cupping = correct_shading(
+        values,
+        positions_mm,
+        parameters.pixel_mm,
+        limit_hu=parameters.cupping_limit_hu,
+        deep_hu=parameters.deep_brain_hu,
+        deep_limit_hu=parameters.deep_brain_limit_hu,
+    )
+    if cupping is None:
+        message = "Too little brain within a skull was found: the shading of the images is not corrected."
+        return values, (ScanWarning("shading_not_corrected", message),)
+    return corrected, ()
 
 
 def _assign_slabs(volume: Volume, slab_mm: float) -> npt.NDArray[np.int64]:
@@ -169,20 +177,26 @@ def _resample_slabs(
     origin_px: tuple[float, ...],
     step_px: tuple[float, ...],
     size: int,
-) -> npt.NDArray[np.int16]:
+) -> FloatImages:
     """Averages the slices of every slab, then resamples it in the plane: both are linear, so the order is free."""
     row_weights = _weights(values.shape[1], origin_px[0], step_px[0], size)
     column_weights = _weights(values.shape[2], origin_px[1], step_px[1], size)
     inside = np.outer(row_weights.sum(axis=1), column_weights.sum(axis=1))
     air = np.float32(OUTSIDE_HU) * (np.float32(1.0) - inside)
     starts = np.searchsorted(slab_of_slice, np.arange(slab_of_slice[-1] + 2))
-    result = np.empty((len(starts) - 1, size, size), dtype=np.int16)
+    result = np.empty((len(starts) - 1, size, size), dtype=np.float32)
     for slab, (start, stop) in enumerate(pairwise(starts.tolist())):
         image = values[start] if stop - start == 1 else values[start:stop].mean(axis=0)
         rows_done = row_weights @ image
-        resampled = (column_weights @ np.ascontiguousarray(rows_done.T)).T + air
-        result[slab] = np.clip(np.rint(resampled), OUTSIDE_HU, _INT16.max)
+        np.add((column_weights @ np.ascontiguousarray(rows_done.T)).T, air, out=result[slab])
     return result
+
+
+def _whole_hu(values: FloatImages) -> npt.NDArray[np.int16]:
+    """Rounds to whole HU, in place, within what int16 holds."""
+    np.rint(values, out=values)
+    np.clip(values, OUTSIDE_HU, _INT16.max, out=values)
+    return values.astype(np.int16)
 
 
 def _weights(pixels: int, origin: float, step: float, size: int) -> sparse.csr_array:

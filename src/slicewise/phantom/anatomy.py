@@ -1,16 +1,21 @@
-"""The head of one person: sizes, densities, and the shape of its cranial cavity.
+"""The head of one person: sizes, densities, and how it differs from the template.
 
-Analytic shapes in template millimetres (see `fields.HeadGrid`), warped by smooth noise.
+Lengths are millimetres of the template head, which is a large one: `Anatomy.scale` brings it to life size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from typing import Any
 
+import msgspec
 import numpy as np
 
-from slicewise.phantom.fields import Ellipsoid, Field, HeadGrid, Point, smooth_noise
+from slicewise.errors import UsageError
+from slicewise.phantom.deform import Push
+from slicewise.phantom.fields import Point
+from slicewise.phantom.mimic_sites import SURGERY, Mimic
+from slicewise.phantom.mimics import MimicParameters, sample_mimics
 
 
 @dataclass(frozen=True)
@@ -18,164 +23,202 @@ class Anatomy:
     """Sizes and densities of one person's head.
 
     Attributes:
-        scale: Size relative to the template along x, y, z.
-        warp_mm: SD of the smooth displacement that makes every head its own.
-        age: 0 for young, 1 for old: drives sulci, rim and ventricles.
-        sulcus_mm: Half width of a sulcus.
-        rim_mm: CSF between inner table and brain.
-        ventricle_size: Radius of the ventricles relative to the template.
-        skull_mm: Thickness of the vault.
-        scalp_mm: Thickness of the scalp.
+        scale: Size relative to the template along x, y, z: dolicho- and brachycephaly, small and large heads.
+        warp_mm: SD of the smooth displacement that the scan adds to the whole head (correlation length 45 mm).
+        shape_mm: SD of the brain's own deformation, coarse part.
+        gyri_mm: SD of its fine part.
+        age: 0 for young, 1 for old: drives sulci, rim, ventricles, calcifications.
+        ventricles_mm: How far the walls of the right lateral, left lateral, and third and fourth ventricles lie outside
+            those of the template.
+        sulci: Width of sulci, fissures and cisterns: 0 pressed shut, 1 gaping.
+        rim_mm: CSF between inner table and convexity.
         grey_hu: Grey matter.
         white_hu: White matter.
         csf_hu: Cerebrospinal fluid.
-        dura_hu: Falx, tentorium and venous sinuses.
+        dura_hu: Falx and tentorium.
+        blood_hu: Flowing blood, in sinuses and arteries.
+        vein_mm: Size of the venous sinuses relative to the usual.
+        transverse: Size of the right and of the left transverse sinus relative to the usual.
         leukoaraiosis_hu: How far the white matter beside the ventricles is darkened.
-        calcifications: Physiological calcifications.
-        infarcts: Old, hypodense infarcts.
+        skull_mm: Thickness of the vault.
+        diploe_hu: Marrow between the tables of the vault.
+        table_hu: Cortical bone.
+        scalp_mm: Thickness of the scalp.
+        mastoid: Pneumatisation of the mastoid cells, 0 (sclerotic) to 1.
+        frontal_sinus: Size of the frontal sinuses, 0 (absent) to 1.
+        sinus_fluid: Share of the paranasal sinuses that is filled with mucosa or fluid.
+        gaze: Direction of the eyes to the left and up, in mm of the pupil.
+        teeth_metal: Whether teeth carry metal.
+        contrast_hu: Contrast medium in the blood, 0 for none.
+        mimics: What makes a radiologist look twice.
     """
 
     scale: Point
     warp_mm: float
+    shape_mm: float
+    gyri_mm: float
     age: float
-    sulcus_mm: float
+    ventricles_mm: Point
+    sulci: float
     rim_mm: float
-    ventricle_size: float
-    skull_mm: float
-    scalp_mm: float
     grey_hu: float
     white_hu: float
     csf_hu: float
     dura_hu: float
+    blood_hu: float
+    vein_mm: float
+    transverse: tuple[float, float]
     leukoaraiosis_hu: float
-    calcifications: tuple[tuple[Ellipsoid, float], ...]
-    infarcts: tuple[Ellipsoid, ...]
+    skull_mm: float
+    diploe_hu: float
+    table_hu: float
+    scalp_mm: float
+    mastoid: float
+    frontal_sinus: float
+    sinus_fluid: float
+    gaze: tuple[float, float]
+    teeth_metal: bool
+    contrast_hu: float = 0.0
+    mimics: tuple[Mimic, ...] = ()
+
+    @property
+    def surgery(self) -> Point | None:
+        """Centre of the first opening of the vault, None where it is whole."""
+        return next((one.center for one in self.mimics if one.kind in SURGERY), None)
+
+    @property
+    def pushes(self) -> tuple[Push, ...]:
+        """Mass effect of the mimics."""
+        return tuple(one.push for one in self.mimics if one.push is not None)
 
 
-def sample_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draws the sizes and densities of one head."""
-    age = float(rng.uniform(0, 1))
-    size = rng.normal(1.0, 0.035)
-    scale = size * np.clip(rng.normal(1.0, 0.025, size=3), 0.94, 1.06)
-    grey = rng.normal(38.0, 1.2)
-    return Anatomy(
-        scale=(float(scale[0]), float(scale[1]), float(scale[2])),
-        warp_mm=float(rng.uniform(1.2, 2.6)),
-        age=age,
-        sulcus_mm=float(np.clip(0.4 + 0.9 * age + rng.normal(0, 0.2), 0.2, 1.6)),
-        rim_mm=float(np.clip(0.3 + 2.0 * age**2 + rng.normal(0, 0.4), 0.0, 3.5)),
-        ventricle_size=float(np.clip(0.75 + 0.65 * age + rng.normal(0, 0.15), 0.55, 1.9)),
-        skull_mm=float(np.clip(rng.normal(6.5, 1.2), 4.0, 10.0)),
-        scalp_mm=float(np.clip(rng.normal(5.5, 1.5), 3.0, 10.0)),
-        grey_hu=float(grey),
-        white_hu=float(grey - rng.normal(8.5, 1.0)),
-        csf_hu=float(rng.uniform(4, 9)),
-        dura_hu=float(rng.uniform(48, 60)),
-        leukoaraiosis_hu=float(max(0.0, rng.normal(8 * age - 3, 3))),
-        calcifications=_sample_calcifications(rng, age),
-        infarcts=_sample_infarcts(rng, age),
-    )
+class AnatomyParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How people differ.
 
-
-def warped(grid: HeadGrid, rng: np.random.Generator, warp_mm: float) -> HeadGrid:
-    """Returns the grid with its coordinates displaced by smooth noise."""
-    axes = []
-    for axis in (grid.x, grid.y, grid.z):
-        noise = smooth_noise(rng, axis.shape, grid.spacing_mm, 40.0) * np.float32(warp_mm)
-        noise += smooth_noise(rng, axis.shape, grid.spacing_mm, 14.0) * np.float32(0.25 * warp_mm)
-        axes.append(axis + noise)
-    return HeadGrid(axes[0], axes[1], axes[2], grid.spacing_mm)
-
-
-def vault_depth(grid: HeadGrid) -> Field:
-    """Returns the distance to the inner table of the vault, positive inside, going on smoothly below the base.
-
-    An egg: narrower at the front, flatter at the vertex, with steep walls towards the base.
+    Attributes:
+        age: Smallest and largest age, 0 for young, 1 for old.
+        size: Mean size of a head relative to the template.
+        size_sd: Its SD.
+        shape_mm: Range of the SD of the brain's coarse deformation.
+        gyri_mm: Range of the SD of its fine deformation.
+        warp_mm: Range of the SD of the displacement of the whole head.
+        contrast_hu: Mean difference of grey and white matter.
+        teeth_metal: Probability of metal in teeth.
     """
-    width = 64 + np.clip(grid.y * np.float32(0.07), -3.5, 3.5)
-    u, v = grid.x / width, (grid.y - 2) * np.float32(1 / 81)
-    curvature = np.where(grid.z > 0, np.float32(1 / 75), np.float32(1 / 108))
-    w = grid.z * curvature
-    squared_u, squared_v = u * u, v * v
-    square = np.float32(0.3) * (squared_u * squared_v)  # squarer than an ellipse in the plane
-    reach = np.sqrt(np.maximum(squared_u + squared_v - square + w * w, np.float32(1e-6)))
-    u *= (1 - np.float32(0.3) * squared_v) / width
-    v *= (1 - np.float32(0.3) * squared_u) * np.float32(1 / 81)
-    w *= curvature
-    slope = np.sqrt(u * u + v * v + w * w)
-    depth: Field = reach * (1 - reach) / (slope + np.float32(2e-5))
-    return depth
+
+    age: tuple[float, float] = (0.0, 1.0)
+    size: float = 0.945
+    size_sd: float = 0.03
+    shape_mm: tuple[float, float] = (2.0, 4.0)
+    gyri_mm: tuple[float, float] = (1.0, 2.2)
+    warp_mm: tuple[float, float] = (1.2, 2.6)
+    contrast_hu: float = 8.2
+    teeth_metal: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            UsageError: If one does not fit.
+        """
+        for name, limit in (("age", 1), ("shape_mm", 6), ("gyri_mm", 4), ("warp_mm", 6)):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high <= limit:
+                raise UsageError(f"anatomy.{name}: expected 0 <= smallest <= largest <= {limit}, not [{low}, {high}]")
+        for name, least, most in (
+            ("size", 0.7, 1.1),
+            ("size_sd", 0.0, 0.1),
+            ("contrast_hu", 0.0, 12.0),
+            ("teeth_metal", 0.0, 1.0),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"anatomy.{name}: {getattr(self, name)} is not between {least} and {most}")
 
 
-def floor_depth(grid: HeadGrid) -> Field:
-    """Returns the distance above the skull base, positive in the cavity."""
-    table = _base_height()
-    column = np.clip(grid.x + 100.5, 0, 200).astype(np.int16)
-    row = np.clip(grid.y + 120.5, 0, 240).astype(np.int16)
-    depth: Field = (grid.z - table[row, column]) * np.float32(0.8)
-    return depth
+def sample_anatomy(
+    rng: np.random.Generator, mimics: MimicParameters | None = None, parameters: AnatomyParameters | None = None
+) -> Anatomy:
+    """Draws the sizes and densities of one head, and its mimics.
 
-
-@lru_cache(maxsize=1)
-def _base_height() -> Field:
-    """Height of the skull base, shape (241, 201), at y = row - 120, x = column - 100."""
-    y, x = np.mgrid[-120:121, -100:101].astype(np.float32)
-    side = np.abs(x)
-
-    def step(value: Field, width: float) -> Field:
-        rising: Field = (0.5 * (1 + np.tanh(value / width))).astype(np.float32)
-        return rising
-
-    anterior = -27 + 10 * np.exp(-(((side - 28) / 15) ** 2)) - 0.05 * (y + 55) - 2 * np.exp(-((x / 6) ** 2))
-    cup = np.clip(((side - 38) / 24) ** 2 + ((y + 8) / 28) ** 2, 0, 1.2)
-    middle = -27 - step(side - 17, 4.0) * (20 - 12 * cup)
-    bowl = -66 + 34 * np.clip((x / 56) ** 2 + ((y - 40) / 44) ** 2, 0, 1.3)
-    ridge_y = 2 + 0.42 * side  # the petrous ridge runs outwards and backwards
-    ridge = np.exp(-(((y - ridge_y) / 6) ** 2)) * step(side - 10, 5.0)
-    height = middle + (anterior - middle) * step(-34 + 0.12 * side - y, 2.5)
-    height = height + (bowl - height) * step(y - ridge_y, 2.5)
-    height = height + (-27 - height) * 0.85 * ridge
-    foramen = step(15 - np.hypot(x, y - 28), 1.5)
-    table: Field = (height - 200 * foramen).astype(np.float32)
-    return table
-
-
-def _sample_calcifications(rng: np.random.Generator, age: float) -> tuple[tuple[Ellipsoid, float], ...]:
-    found: list[tuple[Ellipsoid, float]] = []
-
-    def add(probability: float, center: Point, radius: float) -> None:
-        if rng.random() < probability:
-            radii = radius * rng.uniform(0.6, 1.4, size=3)
-            where = np.array(center) + rng.normal(0, 1.0, size=3)
-            shape = Ellipsoid(
-                (float(where[0]), float(where[1]), float(where[2])), (float(radii[0]), float(radii[1]), float(radii[2]))
-            )
-            found.append((shape, float(rng.uniform(90, 400))))
-
-    add(0.3 + 0.4 * age, (0.0, 21.0, -3.0), 2.2)  # pineal gland
-    for side in (-1.0, 1.0):
-        add(0.2 + 0.5 * age, (side * 23.0, 29.0, 6.0), 2.8)  # choroid plexus
-        add(0.12 * age, (side * 20.0, -7.0, -1.0), 2.5)  # globus pallidus
-    add(0.15 * age, (0.0, -55.0, 40.0), 2.5)  # falx
-    return tuple(found)
-
-
-def _sample_infarcts(rng: np.random.Generator, age: float) -> tuple[Ellipsoid, ...]:
-    if rng.random() > 0.05 + 0.2 * age:
-        return ()
-    side = rng.choice([-1.0, 1.0])
-    if rng.random() < 0.5:  # lacune
-        radii = rng.uniform(2.5, 6, size=3)
-        return (
-            Ellipsoid(
-                (float(side * rng.uniform(12, 28)), float(rng.uniform(-18, 10)), float(rng.uniform(-2, 14))),
-                (float(radii[0]), float(radii[1]), float(radii[2])),
-            ),
-        )
-    radii = rng.uniform(9, 24, size=3)
-    return (
-        Ellipsoid(
-            (float(side * rng.uniform(40, 55)), float(rng.uniform(-30, 55)), float(rng.uniform(-5, 35))),
-            (float(radii[0]), float(radii[1]), float(radii[2])),
+    Args:
+        rng: Where everything is drawn from.
+        mimics: How often each mimic comes; None for the defaults.
+        parameters: How people differ; None for the defaults.
+    """
+    parameters = parameters or AnatomyParameters()
+    age = parameters.age[0] + (parameters.age[1] - parameters.age[0]) * float(rng.beta(1.6, 1.1))
+    size = parameters.size * (1 + parameters.size_sd * rng.normal())
+    index = rng.normal(0, 0.03)  # width against length
+    scale = size * np.array([1 + 0.6 * index, 1 - 0.6 * index, 1 + rng.normal(0, 0.02)])
+    grey = float(np.clip(rng.normal(38.2, 1.3), 35, 42))
+    white = float(np.clip(grey - rng.normal(parameters.contrast_hu, 1.3) - 0.8 * age, 25, 32))
+    wide = -1.6 + 4.2 * age**2 + rng.normal(0, 0.9)
+    asymmetry = rng.normal(0, 0.5)
+    sulci = float(np.clip(0.2 + 0.66 * age + rng.normal(0, 0.14), 0.0, 1.0))
+    anatomy = Anatomy(
+        scale=_point(scale),
+        warp_mm=float(rng.uniform(*parameters.warp_mm)),
+        shape_mm=float(rng.uniform(*parameters.shape_mm)),
+        gyri_mm=float(rng.uniform(*parameters.gyri_mm)),
+        age=age,
+        ventricles_mm=_point(
+            np.clip([wide + asymmetry, wide - asymmetry, 0.45 * wide + 0.4 + rng.normal(0, 0.4)], -3.0, 6.0)
         ),
+        sulci=sulci,
+        rim_mm=float(np.clip(3.0 * (sulci - 0.3) + rng.normal(0, 0.6), 0.0, 3.5)),
+        grey_hu=grey,
+        white_hu=white,
+        csf_hu=float(rng.uniform(2, 10)),
+        dura_hu=float(rng.uniform(46, 62)),
+        blood_hu=float(np.clip(rng.normal(54, 5), 42, 66)),
+        vein_mm=float(np.clip(rng.normal(1.0, 0.18), 0.6, 1.5)),
+        transverse=_dominance(rng),
+        leukoaraiosis_hu=float(np.clip(rng.normal(5 * age - 3, 2), 0, 6)),
+        skull_mm=float(np.clip(rng.normal(6.8, 1.2), 4.2, 11.0)),
+        diploe_hu=float(rng.uniform(450, 950)),
+        table_hu=float(rng.uniform(1400, 1950)),
+        scalp_mm=float(np.clip(rng.normal(5.5, 1.6), 3.0, 11.0)),
+        mastoid=float(rng.beta(3, 1.2)),
+        frontal_sinus=float(rng.beta(2, 1.5)) if rng.random() < 0.93 else 0.0,
+        sinus_fluid=float(rng.beta(1.2, 3)) if rng.random() < 0.4 else 0.0,
+        gaze=(float(rng.normal(0, 2.0)), float(rng.normal(0, 1.0))),
+        teeth_metal=bool(rng.random() < parameters.teeth_metal),
     )
+    return _with_mimics(anatomy, sample_mimics(rng, age, mimics or MimicParameters()))
+
+
+def _with_mimics(anatomy: Anatomy, mimics: tuple[Mimic, ...]) -> Anatomy:
+    """Adds mimics, and what they change in the head as a whole. A whole-head mimic's `hu` is its strength, 0 to 1."""
+    strength = {one.kind: one.hu for one in mimics}
+    changes: dict[str, Any] = {"mimics": mimics}
+    if "atrophy" in strength:
+        changes |= {"sulci": 0.8 + 0.2 * strength["atrophy"], "rim_mm": 2.0 + 2.5 * strength["atrophy"]}
+        changes["ventricles_mm"] = _point(np.maximum(anatomy.ventricles_mm, (3.0, 3.0, 2.0)))
+    elif "dense_brain" in strength:
+        grey = 40.5 + 1.5 * strength["dense_brain"]
+        changes |= {"sulci": 0.05, "rim_mm": 0.0, "grey_hu": grey, "white_hu": grey - 8.0}
+        changes["ventricles_mm"] = _point(np.minimum(anatomy.ventricles_mm, (-1.8, -1.8, -0.5)))
+    shunted = "shunt" in strength and anatomy.vein_mm > 1.0  # every second shunt cannot cope, the others drain too much
+    if "hydrocephalus" in strength or shunted:
+        wide = 6.0 + 9.0 * strength.get("hydrocephalus", anatomy.mastoid)
+        changes |= {"ventricles_mm": (wide, wide, 0.4 * wide), "rim_mm": 0.0, "sulci": 0.5 * anatomy.sulci}
+    elif "shunt" in strength:
+        changes["ventricles_mm"] = (-2.2, -1.6, -0.5)
+    if "leukoaraiosis" in strength:
+        changes["leukoaraiosis_hu"] = 7.0 + 7.0 * strength["leukoaraiosis"]
+    if "dense_sinus" in strength:
+        changes["blood_hu"] = 64.0 + 14.0 * strength["dense_sinus"]
+    if "contrast" in strength:
+        changes["contrast_hu"] = 30.0 + 120.0 * strength["contrast"]
+    return replace(anatomy, **changes)
+
+
+def _dominance(rng: np.random.Generator) -> tuple[float, float]:
+    """The transverse sinuses: the right one is mostly the larger."""
+    share = float(np.clip(rng.normal(0.2, 0.35), -0.8, 0.8))
+    return 1 + 0.6 * share, 1 - 0.6 * share
+
+
+def _point(values: object) -> Point:
+    x, y, z = np.asarray(values, dtype=np.float64).tolist()
+    return x, y, z

@@ -1,251 +1,163 @@
-"""What lies in the cranial cavity: brain, ventricles, CSF and dura, without hemorrhage.
+"""What lies in the cranial cavity: brain, ventricles and CSF; dura and vessels are drawn by `vessels`.
 
-Hounsfield units are those of textbooks: grey matter 37 to 41, white matter 27 to 31, CSF 4 to 9, falx and tentorium
-48 to 60.
+Hounsfield units are those of textbooks: grey matter 35 to 42, white matter 25 to 32, CSF 0 to 12.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from slicewise.phantom import template
 from slicewise.phantom.anatomy import Anatomy
-from slicewise.phantom.fields import (
-    Ellipsoid,
-    Field,
-    HeadGrid,
-    Point,
-    Shape,
-    Tube,
-    blend,
-    mirrored,
-    smooth_noise,
-    soft,
-)
+from slicewise.phantom.deform import Push, deformation, gathered
+from slicewise.phantom.fields import Field, HeadGrid, blend, soft, texture
+from slicewise.phantom.template import BRAIN_BOX, HEAD_BOX
 
-CORTEX_MM = 3.2
-_DEEP_GREY = (
-    Ellipsoid((10.0, 7.0, 2.0), (7.5, 13.0, 9.0)),  # thalamus
-    Ellipsoid((24.0, -7.0, 0.0), (6.0, 15.0, 9.0)),  # lentiform nucleus
-    Ellipsoid((13.0, -24.0, 8.0), (4.5, 7.5, 8.0)),  # head of the caudate nucleus
-)
-_BRAINSTEM = (
-    Ellipsoid((0.0, 6.0, -20.0), (17.0, 12.0, 11.0)),  # midbrain
-    Ellipsoid((0.0, 10.0, -40.0), (14.0, 13.0, 15.0)),  # pons
-    Tube(((0.0, 16.0, -50.0), (0.0, 27.0, -75.0), (0.0, 30.0, -130.0)), (10.0, 7.0, 6.0)),  # medulla and cord
-)
-_LATERAL_VENTRICLE = (
-    Tube(((6.0, -34.0, 5.0), (7.5, -22.0, 12.0), (10.0, -2.0, 20.0), (15.0, 16.0, 18.0)), (3.0, 5.5, 4.8, 5.0)),
-    Tube(((15.0, 16.0, 18.0), (24.0, 28.0, 5.0), (27.0, 52.0, 3.0)), (5.0, 6.5, 2.0)),
-    Tube(((24.0, 28.0, 5.0), (31.0, 10.0, -16.0), (30.0, -8.0, -24.0)), (5.0, 2.4, 2.0)),
-)
-_MIDLINE_VENTRICLES = (
-    Ellipsoid((0.0, -2.0, -4.0), (2.6, 14.0, 9.0)),  # third
-    Ellipsoid((0.0, 26.0, -42.0), (6.5, 5.0, 10.0)),  # fourth
-)
+__all__ = ["Brain", "Push", "render_brain"]
 
+_SULCUS_SOFTNESS = 0.6
+"""Step of the sulcal map over which tissue gives way to CSF: what a slice of the average template leaves of an edge."""
 
-@dataclass(frozen=True, eq=False)
-class Push:
-    """Mass effect: the brain around a place is displaced and its sulci are narrowed.
-
-    Attributes:
-        center: Where the mass is.
-        displacement: Largest displacement of the brain in mm.
-        reach_mm: SD of the Gaussian with which it fades.
-    """
-
-    center: Point
-    displacement: Point
-    reach_mm: float
+_SULCUS_MM = 5.0
+"""Millimetres a unit of the sulcal map, near an edge."""
 
 
 @dataclass(frozen=True, eq=False)
 class Brain:
-    """What hemorrhages need to know of a rendered head; all fields have the shape of the grid.
+    """What hemorrhages and mimics need to know of a rendered head; all fields have the shape of `BRAIN_BOX`.
 
     Attributes:
+        grid: Where the samples lie.
+        inner: The place of every sample in the template: anatomical coordinates, whatever moved the tissue.
         wall_mm: Distance to the inner table, positive in the cranial cavity.
         pial_mm: Distance to the surface of the brain: negative in sulci, fissures, cisterns and the outer rim.
         ventricle_mm: Distance to the wall of the ventricles, positive inside.
         tent_mm: Height above the tentorium.
+        falx_mm: Distance to the plane of the falx, positive on the left.
+        falx_sheet: Where the falx is within its plane, in [0, 1].
+        csf: Share of CSF outside the ventricles.
+        cistern: Near 1 in cisterns and large fissures, near 0 in sulci.
+        white: Share of white matter, before CSF.
     """
 
+    grid: HeadGrid
+    inner: HeadGrid
     wall_mm: Field
     pial_mm: Field
     ventricle_mm: Field
     tent_mm: Field
+    falx_mm: Field
+    falx_sheet: Field
+    csf: Field
+    cistern: Field
+    white: Field
 
 
-def render_brain(
-    hu: Field,
-    grid: HeadGrid,
-    anatomy: Anatomy,
-    rng: np.random.Generator,
-    *,
-    cavity_mm: Field,
-    pushes: tuple[Push, ...],
-) -> Brain:
-    """Paints everything inside the skull onto an image.
+def render_brain(anatomy: Anatomy, rng: np.random.Generator, pushes: Sequence[Push]) -> tuple[Field, Brain]:
+    """Draws brain and CSF.
 
     Args:
-        hu: Image of the skull and what is around it, changed in place.
-        grid: Warped coordinates.
         anatomy: Sizes and densities.
-        rng: Draws sulci and texture.
-        cavity_mm: Distance to the inner table, positive inside.
-        pushes: Mass effect of the hemorrhages to come.
+        rng: Draws deformation and texture.
+        pushes: Mass effect of what will be painted onto the brain.
+
+    Returns:
+        HU on `BRAIN_BOX`, meaningful inside the cavity, and what was drawn.
     """
-    inner, effacement = _displaced(grid, pushes)
-    tent = grid.z - _tent_height(grid)
-    ventricle = _ventricle_depth(inner, anatomy.ventricle_size)
-    pial = _pial_depth(inner, anatomy, rng, wall=cavity_mm, tent=tent, effacement=effacement)
-    brain = Brain(cavity_mm, pial, ventricle, tent)
-    blend(hu, soft(cavity_mm), _tissue(inner, anatomy, brain, rng))
-    _paint_dura(grid, anatomy, brain, hu)
-    for shape, value in anatomy.calcifications:
-        window = inner.window(*shape.box())
-        blend(hu[window], soft(shape.depth(*inner.at(window))), value)
-    return brain
+    shape = deformation(
+        rng,
+        shape_mm=anatomy.shape_mm,
+        gyri_mm=anatomy.gyri_mm,
+        ventricles_mm=anatomy.ventricles_mm,
+        pushes=pushes,
+    )
+    maps = gathered(shape.inner)
+    wall = template.base_maps().wall_mm[BRAIN_BOX.within(HEAD_BOX)]
+    tent = template.distance(maps[..., template.TENT], template.TENT_ZERO)
+    ventricle = template.distance(maps[..., template.VENTRICLE], template.VENTRICLE_ZERO)
+    # A part of the widening: tissue that is not pushed aside but lost.
+    ventricle += np.float32(np.clip(0.25 * max(anatomy.ventricles_mm), -0.5, 2.0))
+    pial = _pial_depth(anatomy, rng, maps, wall, effacement=shape.effacement)
+    np.maximum(pial, ventricle, out=pial)  # the ventricles' own CSF is no sulcus
+    csf = soft(-pial, _SULCUS_SOFTNESS * _SULCUS_MM)
+    white = _white_share(maps)
+    grid = BRAIN_BOX.grid()
+    # The falx is tied to the vault: it gives way by a third of what moves the brain beside it.
+    falx = grid.x + np.float32(0.35) * (shape.inner.x - grid.x)
+    brain = Brain(
+        grid=grid,
+        inner=shape.inner,
+        wall_mm=wall,
+        pial_mm=pial,
+        ventricle_mm=ventricle,
+        tent_mm=tent,
+        falx_mm=falx,
+        falx_sheet=_falx_sheet(grid, tent),
+        csf=csf,
+        cistern=template.share(maps[..., template.CISTERN]),
+        white=white,
+    )
+    return _tissue(anatomy, brain, rng), brain
 
 
-def _tissue(grid: HeadGrid, anatomy: Anatomy, brain: Brain, rng: np.random.Generator) -> Field:
-    grey = soft(CORTEX_MM - brain.pial_mm, 2.5)
-    for nucleus in _DEEP_GREY:
-        for shape in mirrored(nucleus):
-            window = grid.window(*shape.box())
-            np.maximum(grey[window], soft(shape.depth(*grid.at(window)), 5.0), out=grey[window])
-    cerebellum = soft(-brain.tent_mm, 3.0)
-    np.maximum(grey, 0.75 * cerebellum, out=grey)
-    for shape in _BRAINSTEM:
-        window = grid.window(*shape.box())
-        blend(grey[window], soft(shape.depth(*grid.at(window)), 3.0), 0.3)
-    white: Field = np.full((1, 1, 1), anatomy.white_hu, dtype=np.float32)
+def _tissue(anatomy: Anatomy, brain: Brain, rng: np.random.Generator) -> Field:
+    white = brain.white * np.float32(anatomy.white_hu - anatomy.grey_hu)
     if anatomy.leukoaraiosis_hu > 1:
-        near = np.exp(np.minimum(brain.ventricle_mm, 0) * np.float32(1 / 7))
-        white = np.asarray(white - np.float32(anatomy.leukoaraiosis_hu) * near, dtype=np.float32)
-    tissue: Field = white + grey * (np.float32(anatomy.grey_hu) - white)
-    tissue += smooth_noise(rng, tissue.shape, grid.spacing_mm, 7.0) * np.float32(0.8)
-    for infarct in anatomy.infarcts:
-        window = grid.window(*infarct.box(6.0))
-        ragged = smooth_noise(rng, tissue[window].shape, grid.spacing_mm, 8.0) * np.float32(2.5)
-        blend(tissue[window], soft(infarct.depth(*grid.at(window)) + ragged, 2.5), anatomy.csf_hu + 9)
-    blend(tissue, soft(-brain.pial_mm), anatomy.csf_hu)
-    blend(tissue, soft(brain.ventricle_mm), anatomy.csf_hu)
-    return tissue
+        near = np.exp(np.clip(brain.ventricle_mm, -40, 0) * np.float32(1 / 8))
+        white -= brain.white * near * np.float32(anatomy.leukoaraiosis_hu)
+    hu: Field = white + np.float32(anatomy.grey_hu)
+    hu += texture(rng, hu.shape, BRAIN_BOX.spacing_mm, 9.0) * np.float32(0.8)
+    blend(hu, brain.csf, anatomy.csf_hu)
+    blend(hu, soft(brain.ventricle_mm, 1.6), anatomy.csf_hu)
+    return hu
 
 
-def _paint_dura(grid: HeadGrid, anatomy: Anatomy, brain: Brain, hu: Field) -> None:
-    """Falx, tentorium, and the superior sagittal and transverse sinuses: dense, normal, and like a thin bleed."""
-    cavity = soft(brain.wall_mm)
-    window = grid.window((-6.0, -90.0, -40.0), (6.0, 95.0, 85.0))
-    x, y, _ = grid.at(window)
-    wall = brain.wall_mm[window]
-    depth = np.minimum(np.float32(0.9) - np.abs(x), 20.0 + np.clip(y + 60, 0, 60) * np.float32(0.45) - wall)
-    sinus = np.float32(4.5) - wall - np.float32(1.1) * np.abs(x)
-    depth = np.maximum(depth, np.where(y > -30, sinus, np.float32(-9)))
-    above = soft(brain.tent_mm[window], 3.0)
-    blend(hu[window], soft(depth) * cavity[window] * above, anatomy.dura_hu)
-    window = grid.window((-70.0, 5.0, -42.0), (70.0, 95.0, 12.0))
-    x, y, z = grid.at(window)
-    notch = np.sqrt((x / 17) ** 2 + ((y - 10) / 24) ** 2) - 1
-    sheet = np.minimum(np.float32(0.8) - np.float32(0.85) * np.abs(brain.tent_mm[window]), notch * 12)
-    sinus = 5.0 - np.sqrt(brain.wall_mm[window] ** 2 + (z + 31) ** 2)
-    depth = np.maximum(sheet, np.where(y > 35, sinus, np.float32(-9)))
-    blend(hu[window], soft(depth) * cavity[window] * soft(y - 8, 4.0), anatomy.dura_hu)
+def _white_share(maps: np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]) -> Field:
+    """White matter as CT shows it: a cortical ribbon of a few millimetres, nuclei nearly as dense as cortex."""
+    white = template.share(maps[..., template.WHITE])
+    white -= np.float32(0.22)
+    white *= np.float32(1 / 0.55)
+    np.clip(white, 0, 1, out=white)
+    white *= 1 - np.float32(0.85) * template.share(maps[..., template.NUCLEUS])
+    return white
 
 
 def _pial_depth(
-    grid: HeadGrid, anatomy: Anatomy, rng: np.random.Generator, *, wall: Field, tent: Field, effacement: Field
+    anatomy: Anatomy,
+    rng: np.random.Generator,
+    maps: np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]],
+    wall: Field,
+    *,
+    effacement: Field,
 ) -> Field:
-    """Distance to the nearest CSF outside the ventricles: outer rim, sulci, fissures, cisterns."""
-    half_width = np.float32(anatomy.sulcus_mm) * effacement
-    rim = np.float32(anatomy.rim_mm) * effacement
-    sheet = _sulcus_distance(grid, rng)
-    deeper = np.maximum(wall - 17, 0)
-    cerebral = np.sqrt(sheet * sheet + deeper * deeper) - half_width
-    cerebral += np.float32(8) * soft(-tent, 3.0)
-    pial: Field = np.minimum(wall - rim, cerebral)
-    wide = float(0.8 + 1.6 * anatomy.age)
-    for shape in _cisterns(wide):
-        window = grid.window(*shape.box(4.0))
-        np.minimum(pial[window], -shape.depth(*grid.at(window)), out=pial[window])
-    for shape in _BRAINSTEM:  # a thin coat of CSF around the brainstem
-        window = grid.window(*shape.box(6.0))
-        patchy = smooth_noise(rng, pial[window].shape, grid.spacing_mm, 9.0) * np.float32(1.2)
-        coat = np.abs(shape.depth(*grid.at(window)) + 1.5) - np.float32(0.7 * wide) + patchy
-        np.minimum(pial[window], np.maximum(coat, grid.z[window] + 14), out=pial[window])
-    window = grid.window((-10.0, -90.0, -30.0), (10.0, 95.0, 85.0))
-    x, y, z = grid.at(window)
-    fissure = np.maximum(np.abs(x) - half_width[window] - 0.6, 37 - np.hypot(y - 2, z + 6))
-    np.minimum(pial[window], fissure + 8 * soft(-tent[window], 3.0), out=pial[window])
-    return pial
+    """Distance to the nearest CSF outside the ventricles: sulci, fissures, cisterns and the outer rim.
 
-
-def _cisterns(wide: float) -> list[Shape]:
-    sylvian = Tube(((37.0, -14.0, -12.0), (36.0, -6.0, 2.0), (37.0, 8.0, 10.0)), (0.5 + wide, 0.7 + wide, 0.4 + wide))
-    stem = Tube(((38.0, -14.0, -10.0), (48.0, -18.0, -12.0), (58.0, -18.0, -10.0)), (0.4 + wide, 0.6 + wide, 1 + wide))
-    posterior = Tube(((37.0, 6.0, 8.0), (50.0, 12.0, 12.0), (62.0, 18.0, 14.0)), (0.4 + wide, 0.4 + wide, 0.8 + wide))
-    return [
-        *(shape for one in (sylvian, stem, posterior) for shape in mirrored(one)),
-        Ellipsoid((0.0, -13.0, -23.0), (9.0 + 2 * wide, 7.0 + wide, 4.5)),  # suprasellar
-        *mirrored(Tube(((8.0, -14.0, -23.0), (24.0, -16.0, -19.0), (37.0, -14.0, -12.0)), (2.0, 1.2, 0.4 + wide))),
-        Ellipsoid((0.0, 22.0, -13.0), (9.0 + wide, 3.0 + wide, 5.0)),  # quadrigeminal
-        Ellipsoid((0.0, -4.0, -38.0), (10.0, 1.5 + wide, 12.0)),  # prepontine
-        Ellipsoid((0.0, 56.0, -58.0), (9.0 + 3 * wide, 4.0 + 2 * wide, 7.0)),  # cisterna magna
-    ]
-
-
-def _sulcus_distance(grid: HeadGrid, rng: np.random.Generator) -> Field:
-    """Distance to the nearest sulcal sheet: zero lines of noise on the sphere, so that sulci run inwards radially.
-
-    Directions are mapped to the plane by Lambert's equal-area projection around the vertex.
+    Sulci are where the share of CSF, or the ridges that the average template has blurred, pass a threshold; age lowers
+    it, mass effect raises it, and it is uneven from place to place.
     """
-    length, half, count = 7.5, 135.0, 271
-    table = smooth_noise(rng, (count, count), (1.0, 1.0), length)
-    y, z = grid.y - 5, grid.z + 12
-    reach = np.sqrt(grid.x * grid.x + y * y + z * z) + np.float32(1e-3)
-    factor = np.float32(74) * np.sqrt(2 / np.maximum(1 + z / reach, np.float32(0.3))) / reach
-    wiggle = smooth_noise(rng, reach.shape, grid.spacing_mm, 9.0) * np.float32(2.5)
-    column = np.clip(grid.x * factor + wiggle + np.float32(half + 0.5), 0, count - 1).astype(np.int16)
-    row = np.clip(y * factor - wiggle + np.float32(half + 0.5), 0, count - 1).astype(np.int16)
-    distance: Field = np.abs(table)[row, column] * np.float32(length / 1.25)
-    return distance
+    uneven = texture(rng, wall.shape, BRAIN_BOX.spacing_mm, 20.0)
+    threshold = uneven * np.float32(0.09)
+    threshold += effacement * np.float32(0.6)
+    threshold += np.float32(0.92 - 0.6 * anatomy.sulci)
+    ridge = template.share(maps[..., template.RIDGE])
+    ridge *= np.float32(0.62 + 0.25 * anatomy.sulci)
+    np.maximum(ridge, template.share(maps[..., template.CSF]), out=ridge)
+    threshold -= ridge
+    threshold *= np.float32(_SULCUS_MM)
+    rim = uneven * np.float32(0.35 + 0.3 * anatomy.rim_mm)
+    rim += np.float32(anatomy.rim_mm)
+    rim *= 1 - np.float32(0.9) * effacement
+    np.minimum(threshold, wall - rim, out=threshold)
+    return threshold
 
 
-def _ventricle_depth(grid: HeadGrid, size: float) -> Field:
-    depth = np.full(grid.x.shape, -60, dtype=np.float32)
-    margin = 25.0  # leukoaraiosis reaches that far
-    tubes = [Tube(tube.points, tuple(radius * size for radius in tube.radii)) for tube in _LATERAL_VENTRICLE]
-    shapes: list[Shape] = [shape for tube in tubes for shape in mirrored(tube)]
-    for midline in _MIDLINE_VENTRICLES:
-        a, b, c = midline.radii
-        shapes.append(Ellipsoid(midline.center, (a * size, b * (0.7 + 0.3 * size), c * (0.7 + 0.3 * size))))
-    for shape in shapes:
-        window = grid.window(*shape.box(margin))
-        np.maximum(depth[window], shape.depth(*grid.at(window)), out=depth[window])
-    return depth
-
-
-def _displaced(grid: HeadGrid, pushes: tuple[Push, ...]) -> tuple[HeadGrid, Field]:
-    """Coordinates of the brain after mass effect, and the factor that narrows its sulci."""
-    effacement = np.ones(grid.x.shape, dtype=np.float32)
-    x, y, z = grid.x, grid.y, grid.z
-    for push in pushes:
-        squared = sum(
-            (axis - np.float32(at)) ** 2 for axis, at in zip((grid.x, grid.y, grid.z), push.center, strict=True)
-        )
-        fade = np.exp(np.asarray(squared, dtype=np.float32) * np.float32(-0.5 / push.reach_mm**2))
-        x, y, z = (axis - fade * np.float32(by) for axis, by in zip((x, y, z), push.displacement, strict=True))
-        strength = min(float(np.linalg.norm(push.displacement)) / 6, 1.0)
-        effacement *= 1 - np.float32(0.8 * strength) * fade
-    return HeadGrid(x, y, z, grid.spacing_mm), effacement
-
-
-def _tent_height(grid: HeadGrid) -> Field:
-    """Height of the tentorium: highest behind the midbrain, falling to the transverse sinuses and petrous ridges."""
-    fall = 0.42 * np.abs(grid.x) + 0.42 * np.maximum(grid.y - 26, 0) + 0.75 * np.maximum(18 - grid.y, 0)
-    height: Field = np.maximum(np.float32(-4) - fall, np.float32(-31)).astype(np.float32)
-    height[grid.y < 4] = -60
-    return height
+def _falx_sheet(grid: HeadGrid, tent: Field) -> Field:
+    """The falx spans from the crista galli over the corpus callosum to the tentorium."""
+    y, z = grid.y[:, :, :1], grid.z[:, :, :1]
+    arch = (np.hypot((y + 6) / 52, (z + 14) / 50) - 1) * 50
+    behind = np.minimum(y - 30, z + y - 36)
+    sheet = soft(np.maximum(arch, behind), 4.0) * soft(z + 26, 4.0)
+    return np.asarray(sheet * soft(tent - 1, 2.0), dtype=np.float32)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from slicewise.errors import MissingExtraError
 from slicewise.files import write_atomically
-from slicewise.phantom.hemorrhage import SUBTYPES
-from slicewise.phantom.scanner import ScanGeometry
+from slicewise.phantom.geometry import ScanGeometry
+from slicewise.phantom.hemorrhages.model import SUBTYPES
 from slicewise.phantom.study import PhantomStudy
 
 MASK_BITS = {name: 1 << bit for bit, name in enumerate(SUBTYPES)}
@@ -46,10 +46,12 @@ def bit_mask(study: PhantomStudy) -> npt.NDArray[np.uint8]:
 def nifti_affine(geometry: ScanGeometry) -> npt.NDArray[np.float64]:
     """Returns the map from (column, row, slice) to NIfTI's coordinates (right to left, back to front, feet to head).
 
-    With a tilted gantry it is a shear: slices advance along the table, not along their normal.
+    With a tilted gantry it is a shear: slices advance along the table, not along their normal. NIfTI knows one distance
+    between slices: where it changes along the scan, the median stands for all.
     """
     positions = geometry.image_positions
-    step = positions[1] - positions[0] if len(positions) > 1 else geometry.normal * geometry.spacing_mm
+    one = geometry.normal * geometry.thickness_mm[0]
+    step = np.median(np.diff(positions, axis=0), axis=0) if len(positions) > 1 else one
     affine = np.eye(4)
     affine[:3, 0] = geometry.row * geometry.pixel_mm
     affine[:3, 1] = geometry.column * geometry.pixel_mm
@@ -61,9 +63,13 @@ def nifti_affine(geometry: ScanGeometry) -> npt.NDArray[np.float64]:
 
 def write_mask(path: Path, study: PhantomStudy) -> None:
     """Writes the masks of a study as one gzipped NIfTI file."""
+    write_nifti(path, bit_mask(study), study.geometry)
+
+
+def write_nifti(path: Path, values: npt.NDArray[np.integer], geometry: ScanGeometry) -> None:
+    """Writes an array of shape (slices, rows, columns) as one gzipped NIfTI file in the place of a scan."""
     library = nibabel()
-    array = np.ascontiguousarray(bit_mask(study).transpose(2, 1, 0))
-    image = library.Nifti1Image(array, nifti_affine(study.geometry))
+    image = library.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), nifti_affine(geometry))
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from slicewise.phantom.study import LABELS, UNKNOWN, PhantomStudy
+from slicewise.files import write_atomically
+from slicewise.phantom.arguments import PhantomArguments
+from slicewise.phantom.labels import LABELS, UNKNOWN
+from slicewise.phantom.study import PhantomStudy, generate_study
+
+PREVIEW = "preview.png"
+STUDIES = 8
 
 COLUMNS = 8
 _TILE, _CAPTION = 192, 14
 _WINDOW_CENTER, _WINDOW_WIDTH = 40.0, 80.0
+
+
+def write_preview(output: Path, arguments: PhantomArguments) -> None:
+    """Writes a picture of the first studies of a data set beside it."""
+    count = min(STUDIES, arguments.studies)
+    sheet = draw_preview([generate_study(arguments.seed, index, arguments.parameters) for index in range(count)])
+    options: dict[str, Any] = {"format": "PNG", "optimize": True}
+    with write_atomically(output / PREVIEW) as temporary:
+        sheet.save(temporary, **options)
 
 
 def draw_preview(studies: Sequence[PhantomStudy]) -> Image.Image:

@@ -1,258 +1,322 @@
-"""The CT scanner: where its slices lie, and what it makes of the head: partial volume, cupping, point spread, noise."""
+"""The CT scanner: what it makes of a head. `geometry.py` says where its slices lie.
+
+head grid -> cupping -> one resampling, averaged over the slice thickness -> headrest -> motion
+-> streaks (coarse projections) -> point spread and matrix -> noise -> drift
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+from scipy import ndimage, sparse
 
-from slicewise.phantom.fields import Field, HeadGrid, Window, smooth_noise
+from slicewise.phantom import projections
+from slicewise.phantom.artefacts import Motion, add_cupping, sample_motion, shading
+from slicewise.phantom.fields import Field
+from slicewise.phantom.geometry import ScanGeometry
+from slicewise.phantom.head import RenderedHead
+from slicewise.phantom.headrest import AIR_HU, draw_headrest
+from slicewise.phantom.noise import KERNELS, Kernel, image_noise
+from slicewise.phantom.parameters import PhysicsParameters
+from slicewise.phantom.sampler import HeadLattice, Jump, Sampler, Warp, WorkingGrid
 
-SUB_SLICES = 3
-FINEST_WORKING_MATRIX = 176
-"""The head is drawn on this in-plane matrix (about 1.3 mm), then brought to the wanted one by the point spread."""
+_SPREAD_OF_GRID_MM = 0.35
+"""Point spread that the head's own grid and its interpolation already have."""
 
-LOWEST_HU, HIGHEST_HU = -1024, 3071
+_BACK_OF_HEAD_MM = 103.0
+_SOFT_HU = 1150.0
+"""Above air: up to here a pixel is no bone."""
 
 
 @dataclass(frozen=True, eq=False)
-class ScanGeometry:
-    """Where the slices of one scan lie. Vectors are in the patient coordinate system, DICOM PS3.3 C.7.6.2.1.1.
-
-    A tilted gantry moves with the table: image positions advance along the table, not along the slice normal.
+class ScanPhysics:
+    """The physics of one scan, drawn.
 
     Attributes:
-        matrix: Rows and columns.
-        fov_mm: Side of the square field of view.
-        spacing_mm: Distance between slices along their normal; also the slice thickness.
-        offsets_mm: Distance of every slice from the head's centre along the normal, shape (slices,), ascending.
-        tilt_degrees: Angle of the gantry, positive if the top of the slice is nearer to the feet.
-        center: Centre of the head.
-        shift_mm: In-plane place of the field of view's centre beside the head's centre, along row and column.
-        rotation: Columns are the template's axes, shape (3, 3).
-        scale: Size of the head relative to the template.
+        kernel: Reconstruction kernel.
+        noise_hu: SD in slices of 5 mm seen on pixels of 1 mm, with the standard kernel.
+        noise_by_position: Noise follows the attenuation along the rays.
+        cupping_hu: Excess of brain at the inner table.
+        cupping_decay_mm: Depth over which it falls to 1/e.
+        hardening: Strength of dark bands between bones.
+        starvation: Strength of noise streaks.
+        metal: Metal throws star streaks.
+        shading_hu: SD of a smooth drift.
+        offset_hu: Error of calibration.
+        motion: Slices with doubled contours.
+        jump: New position of the head from some slice on.
+        headrest: There is one in the field of view.
+        circle: Only the circle of reconstruction holds an image.
     """
 
-    matrix: int
-    fov_mm: float
-    spacing_mm: float
-    offsets_mm: npt.NDArray[np.float64]
-    tilt_degrees: float
-    center: npt.NDArray[np.float64]
-    shift_mm: tuple[float, float]
-    rotation: npt.NDArray[np.float64]
-    scale: npt.NDArray[np.float64]
-
-    @property
-    def row(self) -> npt.NDArray[np.float64]:
-        """Direction of increasing column index."""
-        return np.array([1.0, 0.0, 0.0])
-
-    @property
-    def column(self) -> npt.NDArray[np.float64]:
-        """Direction of increasing row index."""
-        angle = np.deg2rad(self.tilt_degrees)
-        return np.array([0.0, np.cos(angle), -np.sin(angle)])
-
-    @property
-    def normal(self) -> npt.NDArray[np.float64]:
-        """Slice normal, towards the head."""
-        return np.cross(self.row, self.column)
-
-    @property
-    def pixel_mm(self) -> float:
-        """Side of a pixel."""
-        return self.fov_mm / self.matrix
-
-    @property
-    def working_matrix(self) -> int:
-        """Rows and columns of the grid that the head is drawn on, no finer than the image."""
-        return min(FINEST_WORKING_MATRIX, self.matrix)
-
-    @property
-    def working_mm(self) -> float:
-        """Side of a pixel of the working grid."""
-        return self.fov_mm / self.working_matrix
-
-    @property
-    def working_offsets_mm(self) -> npt.NDArray[np.float64]:
-        """Places of the working grid's pixels beside the centre of the field of view, along a row or column."""
-        count = self.working_matrix
-        return np.linspace(-0.5 * (count - 1), 0.5 * (count - 1), count) * self.working_mm
-
-    @property
-    def slice_centers(self) -> npt.NDArray[np.float64]:
-        """Centre of the field of view of every slice, shape (slices, 3)."""
-        across, down = self.shift_mm
-        table = self.offsets_mm / self.normal[2]
-        base = self.center + across * self.row + down * self.column
-        centers: npt.NDArray[np.float64] = base + table[:, None] * np.array([0.0, 0.0, 1.0])
-        return centers
-
-    @property
-    def image_positions(self) -> npt.NDArray[np.float64]:
-        """Image Position (Patient) of every slice: the centre of its first pixel, shape (slices, 3)."""
-        corner = -0.5 * (self.fov_mm - self.pixel_mm)
-        positions: npt.NDArray[np.float64] = self.slice_centers + corner * (self.row + self.column)
-        return positions
-
-    @property
-    def positions_mm(self) -> npt.NDArray[np.float64]:
-        """Position of every slice along the normal, shape (slices,), ascending."""
-        positions: npt.NDArray[np.float64] = self.image_positions @ self.normal
-        return positions
+    kernel: Kernel
+    noise_hu: float
+    noise_by_position: bool
+    cupping_hu: float
+    cupping_decay_mm: float
+    hardening: float
+    starvation: float
+    metal: bool
+    shading_hu: float
+    offset_hu: float
+    motion: Motion | None
+    jump: Jump | None
+    headrest: bool
+    circle: bool
 
 
-def sample_geometry(
-    rng: np.random.Generator, *, matrix: int, slices: tuple[int, int], tilted_share: float, scale: tuple[float, ...]
-) -> ScanGeometry:
-    """Draws where the slices lie and how the head lies in the scanner.
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What came out of the scanner.
+
+    Attributes:
+        hu: Shape (slices, matrix, matrix), not yet rounded.
+        occupancy: Share of every voxel that is blood of a subtype, in that shape, for the subtypes that are there.
+    """
+
+    hu: Field
+    occupancy: dict[str, Field]
+
+
+def sample_physics(rng: np.random.Generator, parameters: PhysicsParameters, slices: int) -> ScanPhysics:
+    """Draws the physics of one scan. Every effect is drawn, switched on or not, so that the others stay as they are.
 
     Args:
         rng: Where everything is drawn from.
-        matrix: Rows and columns.
-        slices: Smallest and largest number of slices.
-        tilted_share: Share of the scans with a tilted gantry.
-        scale: Size of the head relative to the template along its axes.
+        parameters: Probabilities and ranges.
+        slices: Number of slices.
     """
-    spacing = float(np.round(rng.choice([4.5, 4.8, 5.0, 5.0, 5.0, 5.2, 5.4, 5.6]), 2))
-    count = int(rng.integers(slices[0], slices[1] + 1))
-    top = 75.0 * scale[2] + float(rng.uniform(4, 18))
-    middle = min(top - 0.5 * (count - 1) * spacing, 18.0 + float(rng.normal(0, 3)))
-    offsets = np.asarray(middle + (np.arange(count) - 0.5 * (count - 1)) * spacing, dtype=np.float64)
-    tilt = float(np.round(rng.uniform(4, 24) * rng.choice([1, 1, 1, 1, 1, -1]), 1))
-    tilt *= float(rng.random() < tilted_share)
-    pitch, roll, yaw = rng.normal(0, (5.0, 2.5, 4.0))
-    return ScanGeometry(
-        matrix=matrix,
-        fov_mm=float(np.round(rng.uniform(222, 250), 1)),
-        spacing_mm=spacing,
-        offsets_mm=offsets,
-        tilt_degrees=tilt,
-        center=rng.normal(0, (6, 6, 0)) + np.array([0.0, -12.0, rng.uniform(-50, 900)]),
-        shift_mm=(float(rng.normal(0, 5)), float(rng.normal(-2, 5))),
-        rotation=_rotation(-tilt + pitch, roll, yaw),
-        scale=np.asarray(scale, dtype=np.float64),
+    shares = np.array([parameters.smooth, parameters.standard, parameters.sharp])
+    kernel = ("smooth", "standard", "sharp")[int(np.searchsorted(shares.cumsum() / shares.sum(), rng.random()))]
+    chance = iter(rng.random(7).tolist())
+    cups, hardens = next(chance) < parameters.cupping, next(chance) < parameters.hardening
+    metal, moves, jumps = (
+        next(chance) < parameters.metal,
+        next(chance) < parameters.motion,
+        next(chance) < parameters.jump,
+    )
+    rest, circle = next(chance) < parameters.headrest, next(chance) < parameters.circle
+    excess, decay = rng.uniform(*parameters.cupping_hu), rng.uniform(*parameters.cupping_decay_mm)
+    motion, jump = sample_motion(rng, slices), _sample_jump(rng, slices)
+    return ScanPhysics(
+        kernel=KERNELS[kernel],
+        noise_hu=_log_uniform(rng, *parameters.noise_hu),
+        noise_by_position=parameters.noise_by_position,
+        cupping_hu=float(excess) * cups,
+        cupping_decay_mm=float(decay),
+        hardening=float(rng.uniform(*parameters.hardening_strength)) * hardens,
+        starvation=float(rng.uniform(*parameters.starvation)),
+        metal=metal,
+        shading_hu=parameters.shading_hu * abs(float(rng.standard_normal())),
+        offset_hu=parameters.offset_hu * float(rng.standard_normal()),
+        motion=motion if moves else None,
+        jump=jump if jumps else None,
+        headrest=rest,
+        circle=circle,
     )
 
 
-def head_grid(geometry: ScanGeometry) -> HeadGrid:
-    """Returns the template coordinates of the working grid, with `SUB_SLICES` samples of every slice's thickness."""
-    inplane = geometry.working_offsets_mm
-    inner = (np.arange(SUB_SLICES) - 0.5 * (SUB_SLICES - 1)) * geometry.spacing_mm / SUB_SLICES
-    to_template = geometry.rotation.T / geometry.scale[:, None]
-    origins = geometry.slice_centers[:, None, :] + inner[None, :, None] * geometry.normal - geometry.center
-    start = origins.reshape(-1, 3) @ to_template.T
-    across, down = to_template @ geometry.row, to_template @ geometry.column
-    axes = [
-        (
-            start[:, axis, None, None] + (down[axis] * inplane)[None, :, None] + (across[axis] * inplane)[None, None, :]
-        ).astype(np.float32)
-        for axis in range(3)
-    ]
-    return HeadGrid(
-        axes[0], axes[1], axes[2], (geometry.spacing_mm / SUB_SLICES, geometry.working_mm, geometry.working_mm)
+def scan(
+    head: RenderedHead, geometry: ScanGeometry, physics: ScanPhysics, rng: np.random.Generator, warp: Warp | None = None
+) -> Scan:
+    """Scans a head.
+
+    Args:
+        head: The head on its regular grid.
+        geometry: Where the slices lie.
+        physics: What the scanner makes of it.
+        rng: Draws noise and the headrest.
+        warp: Displacement of the whole head; None for none.
+    """
+    of_rest, of_streaks, of_noise, of_drift = rng.spawn(4)
+    sampler = Sampler(HeadLattice(head.hu.shape, head.origin_mm, head.spacing_mm), geometry, warp, physics.jump)
+    excess = _scene(head, geometry, physics, sampler, of_rest)
+    detector = Detector(geometry, physics.kernel)
+    coarse = detector.coarse(excess) + np.float32(AIR_HU)
+    metal = _metal(head, sampler, detector) if physics.metal else None
+    paths = projections.RayPaths.through(coarse, metal, geometry.fov_mm / projections.SIZE)
+    _add_streaks(excess, paths, physics, detector, of_streaks)
+    drift = np.float32(physics.shading_hu) * shading(
+        of_drift, excess.shape, (5.0, detector.grid.step_mm, detector.grid.step_mm)
     )
+    excess += (drift + np.float32(physics.offset_hu)) * np.clip(excess * np.float32(1e-3), 0, 1)
+    hu = detector.sees(excess)
+    hu += np.float32(AIR_HU)
+    noise = image_noise(
+        of_noise,
+        hu.shape,
+        pixel_mm=geometry.pixel_mm,
+        kernel=physics.kernel,
+        positions=geometry.offsets_mm,
+        thickness_mm=geometry.thickness_mm,
+    )
+    noise *= np.float32(physics.noise_hu * physics.kernel.noise)
+    if physics.noise_by_position:
+        noise *= detector.from_coarse(paths.noise_pattern())
+    hu += noise
+    occupancy = {}
+    for name, field in head.occupancy.items():
+        seen = _blood(sampler, field, detector, physics)
+        if seen is not None:
+            occupancy[name] = seen
+    return Scan(hu, occupancy)
 
 
-def crop(grid: HeadGrid, low: tuple[float, float, float], high: tuple[float, float, float]) -> tuple[HeadGrid, Window]:
-    """Returns the in-plane part of a grid that encloses a box of the template, and where it lies."""
-    _, rows, columns = grid.window(low, high)
-    window = (slice(0, grid.x.shape[0]), rows, columns)
-    x, y, z = (np.ascontiguousarray(axis) for axis in grid.at(window))
-    return HeadGrid(x, y, z, grid.spacing_mm), window
-
-
-def partial_volume(field: Field) -> Field:
-    """Averages the sub-slices of every slice: shape (sub-slices, ...) to (slices, ...)."""
-    mean: Field = field.reshape(-1, SUB_SLICES, *field.shape[1:]).mean(axis=1)
-    return mean
-
-
-@dataclass(frozen=True, eq=False)
 class Detector:
-    """In-plane point spread and resampling of one scan, as one matrix along rows and one along columns."""
+    """In-plane point spread and resampling of one scan: one matrix serves rows and columns, as everything is square."""
 
-    rows: sparse.csr_array
-    columns: sparse.csr_array
+    def __init__(self, geometry: ScanGeometry, kernel: Kernel) -> None:
+        """Prepares the matrices of a scan."""
+        self.grid = WorkingGrid.of(geometry)
+        self._geometry = geometry
+        self._kernel = kernel
 
-    @classmethod
-    def of(cls, geometry: ScanGeometry, window: Window | None, spread_mm: float) -> Detector:
-        """Prepares the detector.
-
-        Args:
-            geometry: The scan.
-            window: Part of the working grid that the fields cover, None for all of it.
-            spread_mm: SD of the Gaussian point spread.
-        """
-        whole = slice(0, geometry.working_matrix)
-        _, rows, columns = window or (whole, whole, whole)
-        return cls(_spread(geometry, rows, spread_mm), _spread(geometry, columns, spread_mm))
+    @cached_property
+    def _spread(self) -> sparse.csr_array:
+        """Point spread (matrix, working) of sum 1 a row: a Gaussian less a wider one, which sharpens edges."""
+        wanted = (np.arange(self._geometry.matrix) + 0.5) * self._geometry.fov_mm / self._geometry.matrix
+        working = (np.arange(self.grid.size) + 0.5) * self.grid.step_mm
+        distance = wanted[:, None] - working[None, :]
+        sigma = np.sqrt(max(self._kernel.spread_mm**2 - _SPREAD_OF_GRID_MM**2, 0.0))
+        sigma = max(float(sigma), 0.42 * self.grid.step_mm, 0.4 * self._geometry.pixel_mm)
+        weights = _gaussian(distance, sigma)
+        if self._kernel.boost:
+            weights = (1 + self._kernel.boost) * weights - self._kernel.boost * _gaussian(distance, 2.0 * sigma)
+        return sparse.csr_array(weights.astype(np.float32))
 
     def sees(self, field: Field) -> Field:
-        """Brings a field (slices, working rows, working columns) to (slices, matrix, matrix); 0 outside the window."""
-        slices, rows, columns = field.shape
-        wide = (self.columns @ field.reshape(-1, columns).T).reshape(-1, slices, rows)
-        high = self.rows @ wide.transpose(2, 1, 0).reshape(rows, -1)
-        return np.ascontiguousarray(high.reshape(-1, slices, self.columns.shape[0]).transpose(1, 0, 2))
+        """Brings a field (slices, working, working) to (slices, matrix, matrix)."""
+        return _both_axes(self._spread, field)
+
+    def coarse(self, field: Field) -> Field:
+        """Averages a field of the working grid to the coarse pixels of `projections`."""
+        return _both_axes(_areas(self.grid.size, projections.SIZE), field)
+
+    def from_coarse(self, field: Field) -> Field:
+        """Interpolates a coarse field to the matrix."""
+        return _both_axes(_linear(projections.SIZE, self._geometry.matrix), field)
+
+    def to_working(self, field: Field) -> Field:
+        """Interpolates a coarse field to the working grid."""
+        return _both_axes(_linear(projections.SIZE, self.grid.size), field)
 
 
-def cupping(wall_mm: Field, excess_hu: float, decay_mm: float) -> Field:
-    """Beam hardening: the excess of brain near the inner table over the centre, decaying with the depth."""
-    excess: Field = np.float32(excess_hu) * np.exp(np.maximum(wall_mm, 0) * np.float32(-1 / decay_mm))
-    return np.where(wall_mm > -2, excess, np.float32(0))
+def _scene(
+    head: RenderedHead, geometry: ScanGeometry, physics: ScanPhysics, sampler: Sampler, rng: np.random.Generator
+) -> Field:
+    """HU above air on the working grid: the head, the headrest, and the head's movement."""
+    hu = head.hu
+    if physics.cupping_hu > 0:
+        hu = hu.copy()
+        add_cupping(hu, head.wall_mm, physics.cupping_hu, physics.cupping_decay_mm)
+    size = sampler.grid.size
+    scene = np.zeros((geometry.slices, size, size), dtype=np.float32)
+    inner = scene[:, sampler.rows, sampler.columns]
+    np.subtract(sampler.sample(hu, AIR_HU), np.float32(AIR_HU), out=inner)
+    if physics.motion is not None:
+        physics.motion.blur(scene, sampler.grid.step_mm, 0.0)
+    if physics.headrest:
+        rest = draw_headrest(rng, geometry, _BACK_OF_HEAD_MM * float(geometry.pose.scale[1]))
+        np.maximum(scene, rest, out=scene)
+    return scene
 
 
-def image_noise(rng: np.random.Generator, shape: tuple[int, int, int], pixel_mm: float, deviation_hu: float) -> Field:
-    """Draws noise that is correlated in the plane and independent from slice to slice.
-
-    Two thirds of its variance are fine (0.55 mm), the rest coarser (1.6 mm), as a soft-tissue kernel leaves it.
-    """
-    fine = smooth_noise(rng, shape, (1.0, pixel_mm, pixel_mm), (0.0, 0.55, 0.55))
-    coarse = smooth_noise(rng, shape, (1.0, pixel_mm, pixel_mm), (0.0, 1.6, 1.6))
-    noise: Field = np.float32(deviation_hu) * (np.float32(np.sqrt(2 / 3)) * fine + np.float32(np.sqrt(1 / 3)) * coarse)
-    return noise
-
-
-def headrest(geometry: ScanGeometry, rng: np.random.Generator) -> Field:
-    """Returns the HU above air of the headrest: a shell along the table, shape (slices, working rows, columns)."""
-    inplane = geometry.working_offsets_mm
-    centers = geometry.slice_centers - geometry.center
-    x = centers[:, 0, None, None] + inplane[None, None, :]
-    y = centers[:, 1, None, None] + inplane[None, :, None] * geometry.column[1]
-    low = float(geometry.scale[1] * 100 + rng.uniform(4, 12))
-    radius = float(rng.uniform(95, 125))
-    distance = np.abs(np.hypot(x, y - (low - radius)) - radius)
-    shell = np.clip(2.6 - distance, 0, 1) * np.clip((y - (low - radius)) / 4 + 8, 0, 1)
-    excess: Field = (shell * rng.uniform(850, 1150)).astype(np.float32)
-    return excess
+def _add_streaks(
+    excess: Field, paths: projections.RayPaths, physics: ScanPhysics, detector: Detector, rng: np.random.Generator
+) -> None:
+    of_starvation, of_metal = rng.spawn(2)
+    errors = []
+    if physics.starvation > 0 or physics.hardening > 0:
+        rays = paths.starvation(of_starvation, physics.starvation * physics.noise_hu)
+        rays += paths.hardening(physics.hardening)
+        soft_share = detector.coarse((excess < _SOFT_HU).astype(np.float32))
+        errors.append(_beside_bone(projections.projector().reconstruct(rays), soft_share))
+    metal = paths.metal_streaks(of_metal)
+    if metal is not None:
+        errors.append(metal)
+    if errors:
+        excess += detector.to_working(sum(errors[1:], errors[0]))
 
 
-def quantised(hu: Field) -> Field:
-    """Rounds to whole HU within the range of a 12-bit scanner, as stored values do."""
-    rounded: Field = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU))
-    return rounded
+def _beside_bone(error: Field, soft_share: Field) -> Field:
+    """Replaces the error of bone itself, large and blurred into its neighbours, by that of soft tissue nearby."""
+    weight = ndimage.minimum_filter(soft_share, (1, 5, 5))
+    spread, total = (ndimage.gaussian_filter(part, (0.0, 2.0, 2.0), truncate=3.0) for part in (error * weight, weight))
+    nearby = np.asarray(spread / np.maximum(total, np.float32(1e-3)), dtype=np.float32)
+    return nearby + weight * (error - nearby)
 
 
-def _spread(geometry: ScanGeometry, span: slice, spread_mm: float) -> sparse.csr_array:
-    """Gaussian weights (matrix, working samples) of sum 1 a row, where the whole working grid is there."""
-    step = geometry.working_mm
-    working = (np.arange(geometry.working_matrix) + 0.5) * step
-    wanted = (np.arange(geometry.matrix) + 0.5) * geometry.pixel_mm
-    sigma = max(spread_mm, 0.5 * step, 0.4 * geometry.pixel_mm)
-    distance = (wanted[:, None] - working[None, :]) / sigma
-    weights = np.where(np.abs(distance) < 3.2, np.exp(-0.5 * distance**2), 0.0)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return sparse.csr_array(weights[:, span].astype(np.float32))
+def _metal(head: RenderedHead, sampler: Sampler, detector: Detector) -> Field | None:
+    """Share of every coarse pixel that is metal, None where there is none."""
+    if head.hu.max() <= projections.METAL_HU:
+        return None
+    share = _sampled_sparsely(sampler, (head.hu > projections.METAL_HU).astype(np.float32))
+    return None if share is None else detector.coarse(share)
 
 
-def _rotation(pitch: float, roll: float, yaw: float) -> npt.NDArray[np.float64]:
-    """Rotation by yaw about z, after roll about y, after pitch about x; in degrees."""
-    (cp, cr, cy), (sp, sr, sy) = np.cos(np.deg2rad([pitch, roll, yaw])), np.sin(np.deg2rad([pitch, roll, yaw]))
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_y = np.array([[cr, 0, sr], [0, 1, 0], [-sr, 0, cr]])
-    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    rotation: npt.NDArray[np.float64] = about_z @ about_y @ about_x
-    return rotation
+def _blood(sampler: Sampler, field: Field, detector: Detector, physics: ScanPhysics) -> Field | None:
+    share = _sampled_sparsely(sampler, field)
+    if share is None:
+        return None
+    if physics.motion is not None:
+        physics.motion.blur(share, sampler.grid.step_mm, 0.0)
+    seen = np.clip(detector.sees(share), 0, 1)
+    return seen if seen.any() else None
+
+
+def _sampled_sparsely(sampler: Sampler, field: Field) -> Field | None:
+    """Brings a field that is 0 nearly everywhere to the working grid."""
+    sampled = sampler.sample_sparse(field)
+    if sampled is None:
+        return None
+    whole = np.zeros((len(sampled), sampler.grid.size, sampler.grid.size), dtype=np.float32)
+    whole[:, sampler.rows, sampler.columns] = sampled
+    return whole
+
+
+def _sample_jump(rng: np.random.Generator, slices: int) -> Jump:
+    degrees, shift = rng.normal(0, (4.0, 3.0, 6.0)), rng.normal(0, (3.0, 4.0, 3.0))
+    return Jump(
+        first=int(rng.integers(1, max(2, slices))),
+        degrees=(float(degrees[0]), float(degrees[1]), float(degrees[2])),
+        shift_mm=(float(shift[0]), float(shift[1]), float(shift[2])),
+    )
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(max(low, 1e-6)), np.log(max(high, 1e-6)))))
+
+
+def _gaussian(distance: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+    weights = np.where(np.abs(distance) < 3.2 * sigma, np.exp(-0.5 * (distance / sigma) ** 2), 0.0)
+    normalised: npt.NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _areas(fine: int, coarse: int) -> sparse.csr_array:
+    """Mean over the share of every fine pixel that a coarse one covers, shape (coarse, fine)."""
+    edges, pixels = np.arange(coarse + 1) * fine / coarse, np.arange(fine)
+    low, high = edges[:-1, None], edges[1:, None]
+    overlap = np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0, None)
+    return sparse.csr_array((overlap / (high - low)).astype(np.float32))
+
+
+def _linear(coarse: int, fine: int) -> sparse.csr_array:
+    """Linear interpolation between pixel centres, shape (fine, coarse); constant beyond the outermost."""
+    place = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
+    low = np.minimum(place.astype(np.int64), coarse - 2)
+    share = place - low
+    row = np.arange(fine)
+    weights = np.concatenate([1 - share, share]).astype(np.float32)
+    return sparse.csr_array((weights, (np.tile(row, 2), np.concatenate([low, low + 1]))), shape=(fine, coarse))
+
+
+def _both_axes(matrix: sparse.csr_array, field: Field) -> Field:
+    """Applies a matrix (out, in) along rows and columns: shape (slices, in, in) to (slices, out, out)."""
+    slices, size, _ = field.shape
+    wide = (matrix @ field.reshape(-1, size).T).reshape(-1, slices, size)
+    high = matrix @ wide.transpose(2, 1, 0).reshape(size, -1)
+    return np.ascontiguousarray(high.reshape(-1, slices, matrix.shape[0]).transpose(1, 0, 2))

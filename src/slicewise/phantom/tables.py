@@ -1,28 +1,24 @@
-"""The names that a study has in a layout, the record kept of every written study, and the label files made of them."""
+"""The record kept of every written study, and the label files made of them."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from slicewise.files import write_atomically
-from slicewise.phantom.hemorrhage import ANY, SUBTYPES
-from slicewise.phantom.study import LABELS, UNKNOWN, PhantomStudy
+from slicewise.phantom import reads
+from slicewise.phantom.hemorrhages.model import ANY, SUBTYPES
+from slicewise.phantom.labels import LABELS, UNKNOWN
+from slicewise.phantom.study import PhantomStudy
 
-CLINICAL, RSNA = "clinical", "rsna"
-LAYOUTS = (CLINICAL, RSNA)
-LABELS_CSV, RSNA_CSV = "labels.csv", "stage_2_train.csv"
+LABELS_CSV, RSNA_CSV, READS_CSV = "labels.csv", "stage_2_train.csv", "reads.csv"
 COLUMNS = ("patient_id", "study_uid", "series", "sop_uid", "slice_index", "position_mm", *LABELS)
 
 RSNA_POSITIVE_MM2 = 8.0
 """The challenge has no unknown label: there, borderline slices are positive from this area of blood."""
-
-_ID_BITS = 36
-_SLICES_A_STUDY = 64
 
 
 class StudyNames(msgspec.Struct, frozen=True):
@@ -50,47 +46,17 @@ class StudyRecord(msgspec.Struct, frozen=True):
     study_uid: str
     series_uid: str
     slices: tuple[SliceRecord, ...]
+    reads: tuple[reads.Read, ...] = ()
 
 
-def names_of(study: PhantomStudy, seed: int, patient: int, layout: str) -> StudyNames:
-    """Returns what a study is called.
+def record_of(study: PhantomStudy, names: StudyNames, found: tuple[reads.Read, ...] = ()) -> StudyRecord:
+    """Returns what is kept of a study once its files are written.
 
     Args:
         study: The study.
-        seed: Seed of the data set.
-        patient: Index of the patient's first study.
-        layout: "clinical" keeps the valid UIDs of the volume, "rsna" has the short names of the challenge.
+        names: What it is called.
+        found: What readers found in it, in the CQ500 layout.
     """
-    volume = study.volume
-    if layout == CLINICAL:
-        return StudyNames(
-            volume.patient_id, volume.study_uid, volume.series_uid, tuple(item.sop_uid for item in volume.slices)
-        )
-    first = study.index * _SLICES_A_STUDY
-    return StudyNames(
-        rsna_id(seed, "patient", patient),
-        rsna_id(seed, "study", study.index),
-        rsna_id(seed, "series", study.index),
-        tuple(rsna_id(seed, "slice", first + number) for number in range(len(volume.slices))),
-    )
-
-
-def rsna_id(seed: int, kind: str, number: int) -> str:
-    """Returns a name like "ID_6431af929" that no other number of that seed and kind has.
-
-    Every step is a bijection of the 36-bit integers, so names cannot clash as hashes could.
-    """
-    mask = (1 << _ID_BITS) - 1
-    key = int.from_bytes(hashlib.sha256(f"{seed}/{kind}".encode()).digest()[:8], "big")
-    value = (number + key) & mask
-    for factor, shift in ((0x9E3779B97F4A7C15, 17), (0xBF58476D1CE4E5B9, 19)):
-        value = (value * factor) & mask
-        value ^= value >> shift
-    return f"ID_{value:09x}"
-
-
-def record_of(study: PhantomStudy, names: StudyNames) -> StudyRecord:
-    """Returns what is kept of a study once its files are written."""
     slices = tuple(
         SliceRecord(
             sop_uid,
@@ -100,7 +66,7 @@ def record_of(study: PhantomStudy, names: StudyNames) -> StudyRecord:
         )
         for number, sop_uid in enumerate(names.sop_uids)
     )
-    return StudyRecord(names.patient_id, names.study_uid, names.series_uid, slices)
+    return StudyRecord(names.patient_id, names.study_uid, names.series_uid, slices, found)
 
 
 def write_labels_csv(path: Path, records: Iterable[StudyRecord]) -> None:
@@ -132,3 +98,12 @@ def _rsna_labels(item: SliceRecord) -> Iterator[tuple[str, int]]:
         subtypes.append(int(area >= RSNA_POSITIVE_MM2) if found[name] == UNKNOWN else found[name])
         yield name, subtypes[-1]
     yield ANY, max(subtypes)
+
+
+def write_reads_csv(path: Path, records: Iterable[StudyRecord]) -> None:
+    """Writes `reads.csv` of CQ500: one row a scan, three readers."""
+    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(reads.COLUMNS)
+        for record in records:
+            writer.writerow((record.patient_id, reads.CATEGORY, *(cell for read in record.reads for cell in read)))
