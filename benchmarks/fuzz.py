@@ -40,12 +40,20 @@ class Tally(msgspec.Struct):
     def add(self, number: int, judged: Judged) -> None:
         """Counts the input of a number, the next one."""
         self.files = number + 1
-        self.outcomes[judged.verdict.outcome] = self.outcomes.get(judged.verdict.outcome, 0) + 1
+        outcome = in_short(judged.verdict.outcome)
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         for problem in dict.fromkeys(judged.verdict.problems):
             self.problems.setdefault(problem, []).append(number)
         self.cpu_seconds += judged.cpu_seconds
         self.longest_seconds = max(self.longest_seconds, judged.cpu_seconds)
         self.largest_bytes = max(self.largest_bytes, judged.peak_bytes)
+
+
+def in_short(outcome: str) -> str:
+    """Names the outcome of an input of several files or frames that did not end alike."""
+    if " + " not in outcome:
+        return outcome
+    return "decoded in part" if "decoded" in outcome.split(" + ") else "several reasons"
 
 
 def resumed(path: Path, seed: int) -> Tally:

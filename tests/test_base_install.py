@@ -26,7 +26,7 @@ def run(base_python: str, *arguments: str, code: int = 0) -> subprocess.Complete
     return done
 
 
-@pytest.mark.parametrize("name", ["torch", "timm", "onnx", "polars", "matplotlib", "nibabel", "onnxruntime"])
+@pytest.mark.parametrize("name", ["torch", "timm", "onnx", "polars", "matplotlib", "nilearn", "onnxruntime"])
 def test_it_holds_the_base_alone(base_python: str, name: str) -> None:
     run(base_python, "-c", f"import {name}", code=1)
 

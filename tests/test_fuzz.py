@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import sys
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -16,7 +17,7 @@ import pytest
 from fuzzing.cases import Case, CaseMaker
 from fuzzing.codestreams import divided, join, split, with_size
 from fuzzing.elements import PIXEL_DATA, TRANSFER_SYNTAX, RawFile, encode_file
-from fuzzing.faults import fail
+from fuzzing.faults import LITTLE_MEMORY, fail
 from fuzzing.judge import Verdict, judge
 from fuzzing.mutators import replace_value
 from fuzzing.pool import Pool
@@ -62,7 +63,7 @@ def test_what_must_not_happen_is_noticed() -> None:
         "chatter": ("decoded", ("log of library.module", "name of the patient printed")),
         "hoard": ("decoded", ("memory",)),
     }
-    with Pool(fail, cpu_seconds=2.0) as pool:
+    with Pool(fail, cpu_seconds=2.0, memory_bytes=LITTLE_MEMORY) as pool:
         for target in (*expected, "nothing"):  # another process takes the place of one that ended
             verdict = pool.judge(Case(target, {target: b""}, "", target)).verdict
             assert (verdict.outcome, verdict.problems) == expected[target]
@@ -109,7 +110,7 @@ def test_pydicom_does_not_warn_of_a_transfer_syntax_that_is_no_uid(tmp_path: Pat
 
 
 def test_what_modules_of_pydicom_log_is_silenced_too(caplog: pytest.LogCaptureFixture) -> None:
-    logger = logging.getLogger("pydicom.pixels.decoders.base")
+    logger = logging.getLogger("pydicom.some.module")  # of its own: import-linter disables those that it finds
     with silent_pydicom():
         logger.warning("quotes the header")
     assert caplog.messages == []
@@ -158,6 +159,17 @@ def test_control_characters_of_a_header_reach_no_table(tmp_path: Path) -> None:
     (header,) = discover([tmp_path])
     assert isinstance(header, SliceHeader)
     assert header.series_description == "a\ufffd[2J\ufffdb"
+
+
+def test_an_archive_whose_directory_is_lost_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "scans.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.dcm", b"")
+    content = path.read_bytes()
+    end = content.index(b"PK\x05\x06")  # the record there says that the directory has no entries and no bytes
+    path.write_bytes(content[: end + 8] + bytes(8) + content[end + 16 :])
+    verdict = judge(path, path.name)
+    assert (verdict.outcome, verdict.problems) == ("bad_archive", ())
 
 
 @pytest.mark.parametrize(("tag", "vr"), [(0x0008103E, "LO"), (0x00080060, "CS"), (0x00100020, "LO")])

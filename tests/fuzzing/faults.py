@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from fuzzing.judge import Verdict
-from fuzzing.pool import MEMORY_BYTES
 from planted import MARK
+
+LITTLE_MEMORY = 100 * 1024**2
 
 
 def fail(_path: Path, target: str) -> Verdict:
@@ -20,7 +21,7 @@ def fail(_path: Path, target: str) -> Verdict:
             while target:
                 pass
         case "hoard":
-            bytearray(MEMORY_BYTES + (100 << 20))
+            bytearray(2 * LITTLE_MEMORY)
         case "chatter":
             logging.getLogger("library.module").warning("odd value")
             os.write(2, MARK.encode())

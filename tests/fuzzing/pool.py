@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -26,7 +26,7 @@ CPU_SECONDS = 5.0
 """For one input. Unlike the time of a clock it does not depend on what else the machine does."""
 
 MEMORY_BYTES = 1280 * 1024**2
-"""Most memory for one input beyond what is held before, that of its decoders included."""
+"""More than a decoder may take."""
 
 _ADDRESS_BYTES = 6 * 1024**3
 _PATIENCE_SECONDS = 120.0
@@ -54,10 +54,13 @@ class Pool:
     Args:
         reader: What reads an input and tells how that went; it must be importable by its name.
         cpu_seconds: Longest time of the processor, of all threads, for one input.
+        memory_bytes: Most memory for one input beyond what is held before, that of its decoders included.
     """
 
-    def __init__(self, reader: Reader = judge, cpu_seconds: float = CPU_SECONDS) -> None:
-        self._reader, self._cpu_seconds = reader, cpu_seconds
+    def __init__(
+        self, reader: Reader = judge, cpu_seconds: float = CPU_SECONDS, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        self._reader, self._cpu_seconds, self._memory_bytes = reader, cpu_seconds, memory_bytes
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
@@ -85,9 +88,11 @@ class Pool:
             judged: Judged = connection.recv()
         except EOFError:
             return self._obituary()
-        if judged.peak_bytes > MEMORY_BYTES:  # what it keeps is not to be the fault of the next input
-            self._end()
-        return judged
+        if judged.peak_bytes <= self._memory_bytes:
+            return judged
+        self._end()  # what it keeps is not to be the fault of the next input
+        verdict = replace(judged.verdict, problems=(*judged.verdict.problems, "memory"))
+        return replace(judged, verdict=verdict)
 
     def _obituary(self) -> Judged:
         assert self._process is not None
@@ -138,10 +143,8 @@ def _judge(reader: Reader, path: Path, target: str, noise: _Noise) -> Judged:
     verdict = reader(path, target)
     signal.setitimer(signal.ITIMER_PROF, 0)
     peak = _size("VmHWM") - before
-    problems = [*verdict.problems, *noise.heard()]
-    if peak > MEMORY_BYTES:
-        problems.append("memory")
-    return Judged(Verdict(verdict.outcome, tuple(problems), verdict.details), time.process_time() - started, peak)
+    verdict = replace(verdict, problems=(*verdict.problems, *noise.heard()))
+    return Judged(verdict, time.process_time() - started, peak)
 
 
 class _Noise(logging.Handler):

@@ -26,12 +26,17 @@ from slicewise.results import Rejection
 Item = SliceHeader | Rejection
 
 
-def inventory_of(items: Iterable[Item]) -> tuple[list[Study], list[Rejection]]:
-    with Inventory() as inventory:
-        for item in items:
-            inventory.add(item)
-        inventory.index()
+def inventory_of(items: Iterable[Item], most_held: int = 1000) -> tuple[list[Study], list[Rejection]]:
+    with filled(items, most_held) as inventory:
         return list(inventory.studies()), list(inventory.rejections())
+
+
+def filled(items: Iterable[Item], most_held: int) -> Inventory:
+    inventory = Inventory(most_held)
+    for item in items:
+        inventory.add(item)
+    inventory.index()
+    return inventory
 
 
 def write_nifti(path: Path) -> None:
@@ -82,21 +87,26 @@ def test_studies_stand_in_the_order_of_their_files(scans: Path) -> None:
     ]
 
 
-@given(data=st.data())
-def test_the_order_in_which_files_are_found_changes_nothing(items: list[Item], data: st.DataObject) -> None:
-    assert inventory_of(data.draw(st.permutations(items))) == inventory_of(items)
+@given(data=st.data(), most_held=st.integers(0, 25))
+def test_neither_the_order_of_files_nor_where_they_are_kept_changes_anything(
+    items: list[Item], data: st.DataObject, most_held: int
+) -> None:
+    twice = [*items, *(item for item in items if isinstance(item, Rejection))]
+    assert inventory_of(data.draw(st.permutations(twice)), most_held) == inventory_of(twice)
 
 
-def test_unreadable_files_are_told_with_their_series(items: list[Item]) -> None:
-    studies, _ = inventory_of(items)
+@pytest.mark.parametrize("most_held", [0, 1000])
+def test_unreadable_files_are_told_with_their_series(items: list[Item], most_held: int) -> None:
+    studies, _ = inventory_of(items, most_held)
     unreadable = [[[item.path for item in series.unreadable] for series in study.series] for study in studies]
     assert unreadable == [[["a/IM0703.dcm"]], [[], []], [[]], [[]]]
 
 
-def test_what_no_rule_reads_is_not_missed_by_a_series(items: list[Item]) -> None:
+@pytest.mark.parametrize("most_held", [0, 1000])
+def test_what_no_rule_reads_is_not_missed_by_a_series(items: list[Item], most_held: int) -> None:
     header = next(item for item in items if isinstance(item, SliceHeader) and item.file.startswith("b/IM"))
     report = Rejection("b/report", "not_chosen", "not_an_image", "b/report: is no image.", header.series_uid)
-    studies, rejections = inventory_of([header, report])
+    studies, rejections = inventory_of([header, report], most_held)
     assert studies[0].series[0].unreadable == ()
     assert rejections == [report]
 
@@ -144,22 +154,23 @@ def test_patients_with_one_study_uid_are_two_studies(items: list[Item]) -> None:
     ]
 
 
-def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_held", [0, 1000])
+def test_names_that_are_no_utf_8(tmp_path: Path, most_held: int) -> None:
     folder = tmp_path / os.fsdecode(b"\xff")
     write_series(folder, slices=2, matrix=4)
     write_nifti(folder / os.fsdecode(b"\xfe.nii"))
-    with take_inventory([tmp_path]) as inventory:
+    with filled(discover([tmp_path]), most_held) as inventory:
         assert files_of(list(inventory.studies())) == [
             [[r"\xff/IM0000.dcm", r"\xff/IM0856.dcm"]],
             [[r"\xff/\xfe.nii"] * 3],
         ]
 
 
-def test_headers_are_not_held_in_memory(items: list[Item]) -> None:
+def test_many_headers_are_not_held_in_memory(items: list[Item]) -> None:
     header = next(item for item in items if isinstance(item, SliceHeader))
     gc.collect()
     before = headers_in_memory()
-    with Inventory() as inventory:
+    with Inventory(most_held=50) as inventory:
         for number in range(600):
             inventory.add(replace(header, study_uid=f"1.{number // 3}", sop_uid=f"2.{number}"))
         inventory.index()
@@ -175,15 +186,17 @@ def headers_in_memory() -> int:
     return sum(type(item) is SliceHeader for item in gc.get_objects())
 
 
-def test_another_thread_may_go_on(scans: Path) -> None:
-    with take_inventory([scans]) as inventory, ThreadPoolExecutor(1) as pool:
+@pytest.mark.parametrize("most_held", [0, 1000])
+def test_another_thread_may_go_on(items: list[Item], most_held: int) -> None:
+    with filled(items, most_held) as inventory, ThreadPoolExecutor(1) as pool:
         studies = inventory.studies()
         first = next(studies)
         assert [first, *pool.submit(list, studies).result()] == list(inventory.studies())
 
 
-def test_several_readers_do_not_disturb_each_other(scans: Path) -> None:
-    with take_inventory([scans]) as inventory:
+@pytest.mark.parametrize("most_held", [0, 1000])
+def test_several_readers_do_not_disturb_each_other(items: list[Item], most_held: int) -> None:
+    with filled(items, most_held) as inventory:
         pairs = zip(inventory.studies(), inventory.studies(), strict=True)
         assert all(one == other for one, other in pairs)
         for _ in inventory.studies():

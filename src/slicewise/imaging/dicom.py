@@ -59,7 +59,7 @@ class DicomFile:
     @property
     def is_directory(self) -> bool:
         """True for a DICOMDIR, DICOM PS3.3 F.3."""
-        return MediaStorageDirectoryStorage in (self.media_class, *self.elements.texts("SOPClassUID"))
+        return MediaStorageDirectoryStorage in (self.media_class, self.elements.text("SOPClassUID"))
 
     @property
     def is_compressed(self) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from pydicom.uid import UID, ExplicitVRBigEndian
+from pydicom.uid import UID
 
 from slicewise.errors import UnreadableFileError
-from slicewise.imaging.dicom import DicomFile, matrix_problem, read_dicom
+from slicewise.imaging.dicom import DicomFile, is_compressed, matrix_problem, read_dicom
 from slicewise.imaging.dicomdir import missing_files
 from slicewise.imaging.elements import LONGEST_SHOWN, Elements
-from slicewise.imaging.header import ModalityLut, PixelDescription, SliceHeader
+from slicewise.imaging.header import PixelDescription, SliceHeader
 from slicewise.imaging.multiframe import (
     PER_FRAME,
     SHARED,
@@ -23,6 +22,7 @@ from slicewise.imaging.multiframe import (
 )
 from slicewise.imaging.nifti import is_nifti, read_nifti_headers
 from slicewise.imaging.parts import is_capture
+from slicewise.imaging.pixels import MODALITY_LUT, describe_pixels
 from slicewise.imaging.quick_header import Wanted
 from slicewise.imaging.silence import silent_pydicom
 from slicewise.imaging.walk import check_inputs, walk
@@ -31,7 +31,7 @@ from slicewise.results import Rejection, RejectionKind
 from slicewise.source import Source
 from slicewise.volume import Orientation
 
-_LUT, _AGENTS = "ModalityLUTSequence", "ContrastBolusAgentSequence"
+_AGENTS = "ContrastBolusAgentSequence"
 
 WANTED = Wanted(
     (
@@ -66,11 +66,11 @@ WANTED = Wanted(
         "RescaleIntercept",
         "RescaleSlope",
     ),
-    (_LUT, _AGENTS, SHARED, PER_FRAME),
+    (MODALITY_LUT, _AGENTS, SHARED, PER_FRAME),
 )
 """All that is ever read of a header."""
 
-_REQUIRED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_REQUIRED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 
 _SUBSAMPLED = "YBR_FULL_422"
 """Of two neighbouring pixels it stores two luminances and two colours, DICOM PS3.3 C.7.6.3.1.2."""
@@ -123,99 +123,86 @@ def _dicom_headers(source: Source, content: DicomFile, modality: str) -> Iterato
         return
     header = _header(source, content)
     assert header.pixels is not None
-    frames = header.pixels.frames
-    indistinct = functional_groups_problem(content.elements, frames)
-    if indistinct:
-        yield _undivided(source, content, header, modality, indistinct)
-    elif frames == 1 and not content.elements.items(PER_FRAME):
+    problem = _unusable(header, header.pixels, content.elements) or _undivided(header, content.elements, modality)
+    if problem is not None:
+        yield problem
+    elif header.pixels.frames == 1 and not content.elements.items(PER_FRAME):
         yield header
     else:
         yield from frame_headers(content.elements, header)
 
 
 def _problem(source: Source, content: DicomFile) -> Rejection | None:
-    """Returns why the file cannot be used, None if it can; the first reason that applies."""
+    """Returns why the file is no whole image, None if it is one; the first reason that applies."""
+    series_uid = content.elements.text("SeriesInstanceUID")
     if content.is_directory:
         message = "is an index of other files, which are read themselves"
-        return _rejection(source, content, "dicomdir", message, "not_chosen")
+        return _rejection(source, series_uid, "dicomdir", message, "not_chosen")
     kind_of_object = _object(content)
     if kind_of_object:
-        message = f"is no image but {kind_of_object}"
-        return _rejection(source, content, "not_an_image", message, "not_chosen")
+        return _rejection(source, series_uid, "not_an_image", f"is no image but {kind_of_object}", "not_chosen")
     if content.is_truncated:
-        return _rejection(source, content, "truncated", "ends early: copy the file again")
-    return _incomplete(source, content) or _too_few_bytes(source, content) or _bad_lut(source, content)
+        return _rejection(source, series_uid, "truncated", "ends early: copy the file again")
+    missing = [keyword for keyword in _REQUIRED if not content.elements.states(keyword)]
+    if missing:
+        return _rejection(source, series_uid, "missing_tag", f"has no {', '.join(missing)}, which every image needs")
+    if content.pixel_keyword is None:
+        return _rejection(source, series_uid, "no_pixel_data", "is an image without pixel data")
+    return None
 
 
 def _object(content: DicomFile) -> str:
     """Returns what an object is that is to have no pixels, as a report; "" for an image."""
-    sop_class = content.elements.text("SOPClassUID")
-    if content.pixel_keyword is not None or not sop_class:
+    if content.pixel_keyword is not None:
         return ""
+    sop_class = content.elements.text("SOPClassUID")
     name = UID(sop_class).name
     if "Storage" in name:
         return "" if "Image" in name else f"an object of {name}"
     # As raw data or presentation states of a manufacturer.
-    is_object = not content.is_truncated and not content.elements.states("Rows")
+    is_object = sop_class and not content.is_truncated and not content.elements.states("Rows")
     return "an object of a class that is not in the standard" if is_object else ""
 
 
-def _undivided(source: Source, content: DicomFile, header: SliceHeader, modality: str, indistinct: str) -> Rejection:
-    """Rejects an image whose frames have no place each; none is missed of one that would not be read anyway."""
-    if is_capture(header):
-        message = "holds screen captures (SOP class Secondary Capture), not a scan"
-        return _rejection(source, content, "secondary_capture", message, "not_chosen")
-    if header.modality and header.modality != modality:
-        message = f"its modality is {header.modality}, and the task reads {modality}"
-        return _rejection(source, content, "wrong_modality", message, "not_chosen")
-    return _rejection(source, content, "multiframe", indistinct)
-
-
-def _incomplete(source: Source, content: DicomFile) -> Rejection | None:
-    elements = content.elements
-    missing = [keyword for keyword in _REQUIRED if not elements.text(keyword)]
-    missing += [keyword for keyword in ("Rows", "Columns") if elements.integer(keyword) is None]
-    if missing:
-        return _rejection(source, content, "missing_tag", f"has no {', '.join(missing)}, which every image needs")
-    problem = matrix_problem(elements.integer("Rows") or 0, elements.integer("Columns") or 0)
+def _unusable(header: SliceHeader, pixels: PixelDescription, elements: Elements) -> Rejection | None:
+    problem = matrix_problem(header.rows, header.columns)
     if problem:
-        return _rejection(source, content, "bad_matrix", problem)
-    if content.pixel_keyword is None:
-        return _rejection(source, content, "no_pixel_data", "is an image without pixel data")
+        return _rejection(header.source, header.series_uid, "bad_matrix", problem)
+    expected = _expected_bytes(header, pixels)
+    if pixels.length is not None and pixels.length < expected and not is_compressed(pixels.transfer_syntax):
+        size = f"{header.rows} x {header.columns} pixels"
+        size = size if pixels.frames == 1 else f"{pixels.frames} frames of {size}"
+        message = f"has {pixels.length} bytes of pixel data; {size} need {expected}"
+        return _rejection(header.source, header.series_uid, "truncated", message)
+    if pixels.lut is None and elements.items(MODALITY_LUT):
+        message = "its Modality LUT Sequence (0028,3000) holds no whole table"
+        return _rejection(header.source, header.series_uid, "bad_rescale", message)
     return None
 
 
-def _too_few_bytes(source: Source, content: DicomFile) -> Rejection | None:
-    if content.pixel_bytes is None or content.is_compressed:
+def _expected_bytes(header: SliceHeader, pixels: PixelDescription) -> int:
+    samples = 2 if pixels.photometric == _SUBSAMPLED else pixels.samples
+    return pixels.frames * header.rows * header.columns * samples * (pixels.bits_allocated or 16) // 8
+
+
+def _undivided(header: SliceHeader, elements: Elements, modality: str) -> Rejection | None:
+    """Rejects an image whose frames have no place each; none is missed of one that would not be read anyway."""
+    assert header.pixels is not None
+    problem = functional_groups_problem(elements, header.pixels.frames)
+    if not problem:
         return None
-    elements = content.elements
-    rows, columns, frames = elements.integer("Rows") or 0, elements.integer("Columns") or 0, _frames(elements)
-    samples, bits = elements.integer("SamplesPerPixel") or 1, elements.integer("BitsAllocated") or 16
-    if elements.text("PhotometricInterpretation") == _SUBSAMPLED:
-        samples = 2
-    expected = frames * rows * columns * samples * bits // 8
-    if content.pixel_bytes >= expected:
-        return None
-    size = f"{rows} x {columns} pixels" if frames == 1 else f"{frames} frames of {rows} x {columns} pixels"
-    message = f"has {content.pixel_bytes} bytes of pixel data; {size} need {expected}"
-    return _rejection(source, content, "truncated", message)
-
-
-def _bad_lut(source: Source, content: DicomFile) -> Rejection | None:
-    if not content.elements.items(_LUT) or _lut(content) is not None:
-        return None
-    message = "its Modality LUT Sequence (0028,3000) holds no whole table"
-    return _rejection(source, content, "bad_rescale", message)
-
-
-def _frames(elements: Elements) -> int:
-    return max(elements.integer("NumberOfFrames") or 1, 1)
+    if is_capture(header):
+        message = "holds screen captures (SOP class Secondary Capture), not a scan"
+        return _rejection(header.source, header.series_uid, "secondary_capture", message, "not_chosen")
+    if header.modality and header.modality != modality:
+        message = f"its modality is {header.modality}, and the task reads {modality}"
+        return _rejection(header.source, header.series_uid, "wrong_modality", message, "not_chosen")
+    return _rejection(header.source, header.series_uid, "multiframe", problem)
 
 
 def _rejection(
-    source: Source, content: DicomFile, reason: str, message: str, kind: RejectionKind = "unreadable"
+    source: Source, series_uid: str, reason: str, message: str, kind: RejectionKind = "unreadable"
 ) -> Rejection:
-    series_uid = content.elements.text("SeriesInstanceUID")
     return Rejection(source.file, kind, reason, f"{source.file}: {message}.", series_uid)
 
 
@@ -224,7 +211,7 @@ def _header(source: Source, content: DicomFile) -> SliceHeader:
     return SliceHeader(
         source=source,
         frame=1,
-        pixels=_pixels(content),
+        pixels=describe_pixels(content),
         patient_id=elements.text("PatientID"),
         study_uid=elements.text("StudyInstanceUID"),
         series_uid=elements.text("SeriesInstanceUID"),
@@ -251,55 +238,3 @@ def _contrast_agent(elements: Elements) -> str:
     """Returns the agent as text, or as enhanced images code it, DICOM PS3.3 C.8.15.2 and C.7.6.4b."""
     coded = (item.text("CodeMeaning") for item in elements.items(_AGENTS))
     return elements.text("ContrastBolusAgent") or next(coded, "")
-
-
-def _pixels(content: DicomFile) -> PixelDescription:
-    elements = content.elements
-    assert content.pixel_keyword is not None  # `_problem` told otherwise
-    first, last = elements.integer("PixelPaddingValue"), elements.integer("PixelPaddingRangeLimit")
-    intercept, slope = (
-        elements.number(keyword) if elements.states(keyword) else default
-        for keyword, default in (("RescaleIntercept", 0.0), ("RescaleSlope", 1.0))
-    )
-    return PixelDescription(
-        transfer_syntax=content.transfer_syntax,
-        keyword=content.pixel_keyword,
-        offset=content.pixel_offset,
-        length=content.pixel_bytes,
-        frames=_frames(elements),
-        samples=elements.integer("SamplesPerPixel") or 1,
-        photometric=elements.text("PhotometricInterpretation"),
-        bits_allocated=elements.integer("BitsAllocated") or 0,
-        bits_stored=elements.integer("BitsStored"),
-        high_bit=elements.integer("HighBit"),
-        signed=elements.integer("PixelRepresentation") == 1,
-        padding=None if first is None else (first, first if last is None else last),
-        states_intercept=elements.states("RescaleIntercept"),
-        intercept=intercept,
-        slope=slope,
-        lut=_lut(content),
-    )
-
-
-def _lut(content: DicomFile) -> ModalityLut | None:
-    """Returns the Modality LUT, DICOM PS3.3 C.11.1.1; None without one, or one that is no table."""
-    for item in content.elements.items(_LUT)[:1]:
-        descriptor = item.numbers("LUTDescriptor", 3)
-        if descriptor is None or descriptor[0] < 0:
-            return None
-        count, first, _ = map(int, descriptor)
-        count = count or 1 << 16
-        values = _lut_values(item, count, content.transfer_syntax)
-        if len(values) >= count:
-            return ModalityLut(first, values[:count])
-    return None
-
-
-def _lut_values(item: Elements, count: int, transfer_syntax: str) -> tuple[int, ...]:
-    values = item.values("LUTData")
-    if not values or not isinstance(values[0], bytes):
-        return values if all(isinstance(value, int) for value in values) else ()
-    stored, is_big_endian = values[0], transfer_syntax == ExplicitVRBigEndian  # words, which pydicom leaves as they are
-    if len(stored) < 2 * count:  # entries of one byte, two a word
-        return () if is_big_endian else tuple(stored)
-    return struct.unpack(f"{'>' if is_big_endian else '<'}{count}H", stored[: 2 * count])

@@ -57,8 +57,8 @@ class Elements(ABC):
     def integer(self, keyword: str) -> int | None:
         """Returns the first value of an element as a whole number."""
         values = self.values(keyword)
-        if values and type(values[0]) is int:
-            return values[0]
+        if not values or type(values[0]) is int:
+            return values[0] if values else None
         number = self.number(keyword)
         return None if number is None else round(number)
 
@@ -105,12 +105,20 @@ class QuickElements(Elements):
         """Returns the values of an element."""
         return self.found.get(keyword, ())
 
+    def items(self, keyword: str) -> tuple[Elements, ...]:  # noqa: ARG002 - a header with such sequences is another
+        """Returns no items: an ordinary header has no sequences that were asked for."""
+        return ()
+
     def text(self, keyword: str) -> str:
         """Returns an element as text."""
         values = self.found.get(keyword, ())
         if len(values) == 1 and type(values[0]) is str:  # nearly always, and thousands of files wait
             return values[0].strip(" \0")  # of printable characters alone: others are not ordinary
         return super().text(keyword)
+
+    def states(self, keyword: str) -> bool:
+        """True if an element has a value; a single one is never blank."""
+        return len(self.found.get(keyword, ())) == 1 or super().states(keyword)
 
 
 def _text(value: Any) -> str:

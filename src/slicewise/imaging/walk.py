@@ -136,7 +136,8 @@ def _is_archive(path: Path) -> bool:
 def _archive(path: Path, shown: str, prefix: str) -> Iterator[Source | Rejection]:
     """Yields the files of an archive; `prefix` is where its content stands in the input, as in a folder."""
     try:
-        entries = open_archive(path).infolist()
+        archive = open_archive(path)
+        entries = archive.infolist()
         problem = archive_problem(entries, path.stat().st_size)
     except UnreadableFileError as error:
         yield Rejection(shown, "unreadable", error.reason, str(error))
@@ -147,6 +148,8 @@ def _archive(path: Path, shown: str, prefix: str) -> Iterator[Source | Rejection
     if problem:
         yield _rejection(shown, "archive_bomb", problem)
         return
+    if not entries and archive.start_dir:  # an empty archive begins with its directory
+        yield _rejection(shown, "bad_archive", "its directory lists none of its files. Copy the archive again")
     for index, entry in enumerate(entries):
         name = displayed(entry.filename.replace("\\", "/"))  # some archives have the separator of Windows
         if name.endswith("/"):
