@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,3 +67,15 @@ def make_manifest() -> ManifestMaker:
         return msgspec.structs.replace(manifest, **changes)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def restored_child_signal() -> Iterator[None]:
+    """Restores the handler of SIGCHLD, which torch's loader takes for good as soon as it has had workers.
+
+    At the end of the session, when the processes of decoders end, its frame would lie on pytest's signal stack.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    if signal.getsignal(signal.SIGCHLD) is not before:
+        signal.signal(signal.SIGCHLD, before)
