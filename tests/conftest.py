@@ -31,22 +31,22 @@ def shared_data() -> Path:
 class ManifestMaker(Protocol):
     """Makes the manifest of a small model for the shipped task."""
 
-    def __call__(self, *, encoder: str = ..., head: Any = ..., **changes: Any) -> Manifest: ...
+    def __call__(self, *, encoder: str = ..., map_channels: int = ..., head: Any = ..., **changes: Any) -> Manifest: ...
 
 
 @pytest.fixture(scope="session")
 def make_manifest() -> ManifestMaker:
     task = load_task("ich")
 
-    def make(*, encoder: str = "resnet18", head: Any = None, **changes: Any) -> Manifest:
+    def make(*, encoder: str = "resnet18", map_channels: int = 0, head: Any = None, **changes: Any) -> Manifest:
         manifest = Manifest(
             name="test-model",
             version="1",
             task=task,
             preprocessing_digest=task.preprocessing.digest(),
-            encoder=EncoderArchitecture(encoder),
+            encoder=EncoderArchitecture(encoder, map_channels=map_channels),
             descriptor_size=head.descriptor_size if head is not None else 4,
-            summary_size=0,
+            summary_size=head.summary_size if head is not None else 0,
             fusion=FusionArchitecture.of(head.config if head is not None else FusionConfig(name="none")),
             weights="float16",
             calibration=Calibration.identity(len(task.labels)),

@@ -34,11 +34,14 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pooling: How features over the slice become a descriptor: "avg", "max" or "avgmax" (their mean); empty takes
             what timm gives the encoder. A maximum does not dilute small findings.
         pretrained: Start from ImageNet weights (needs a network or a filled cache).
+        map_channels: Width of the pyramid that makes occupancy maps, where the training series have masks; 0 makes
+            none.
     """
 
     name: str = "resnet18"
     pooling: Literal["", "avg", "max", "avgmax"] = ""
     pretrained: bool = False
+    map_channels: CountOrZero = 64
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +76,7 @@ class Stage1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight_decay: Weight decay of AdamW.
         warmup: Share of the steps in which the learning rate rises.
         negative_share: Share of the slices without any finding that an epoch shows; the loss weights them back.
+        map_weight: Weight of the loss of the occupancy maps (dense supervision) beside the loss of the slice labels.
         augment: Random changes of the slices.
     """
 
@@ -82,6 +86,7 @@ class Stage1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_decay: NotNegative = 0.05
     warmup: BelowOne = 0.15
     negative_share: Share = 1.0
+    map_weight: NotNegative = 1.0
     augment: AugmentConfig = AugmentConfig()
 
 

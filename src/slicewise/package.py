@@ -73,19 +73,21 @@ class EncoderArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     Attributes:
         name: Model name of timm.
         pooling: As in `EncoderConfig`.
+        map_channels: As in `EncoderConfig`; 0 where the network makes no occupancy maps.
     """
 
     name: str
     pooling: Literal["", "avg", "max", "avgmax"] = ""
+    map_channels: SizeOrZero = 0
 
     @classmethod
     def of(cls, config: EncoderConfig) -> EncoderArchitecture:
         """Takes from a configuration what shapes the network."""
-        return cls(name=config.name, pooling=config.pooling)
+        return cls(name=config.name, pooling=config.pooling, map_channels=config.map_channels)
 
     def config(self) -> EncoderConfig:
         """Returns a configuration that builds the network, without pretrained weights."""
-        return EncoderConfig(name=self.name, pooling=self.pooling, pretrained=False)
+        return EncoderConfig(self.name, self.pooling, pretrained=False, map_channels=self.map_channels)
 
 
 class FusionArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -114,6 +114,9 @@ class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields
 PREPROCESSING_VERSION = 1
 """Counts the changes of `slicewise.imaging.preprocess` that change its output."""
 
+OCCUPANCY_STRIDE = 8
+"""Pixels of the network input a cell of occupancy maps and masks, along rows and columns."""
+
 
 class SeriesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which series can be read for the task.

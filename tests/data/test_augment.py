@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from slicewise.config import AugmentConfig
 from slicewise.data.augment import AIR_HU, SliceTransform, draw_transform
+from slicewise.task import OCCUPANCY_STRIDE
 
 NOTHING = AugmentConfig(flip=0.0, rotation_degrees=0.0, scale=0.0, shift_mm=0.0, gain=0.0, offset_hu=0.0, noise_hu=0.0)
 VALUES = np.random.default_rng(0).normal(0.0, 300.0, (3, 40, 40)).astype(np.float32)
@@ -89,3 +90,26 @@ def test_what_is_drawn_has_the_spread_that_was_asked_for() -> None:
     assert np.std([item.offset_hu for item in drawn]) == pytest.approx(2.0, rel=0.1)
     assert min(item.noise_hu for item in drawn) >= 0.0
     assert np.mean([item.noise_hu for item in drawn]) == pytest.approx(1.5, rel=0.1)
+
+
+def test_occupancies_move_with_the_slices() -> None:
+    rng = np.random.default_rng(7)
+    coarse = np.zeros((2, 12, 12), dtype=np.float32)
+    coarse[:, 4:8, 5:9] = rng.uniform(0.5, 1.0, (2, 4, 4))
+    fine = coarse.repeat(OCCUPANCY_STRIDE, axis=1).repeat(OCCUPANCY_STRIDE, axis=2)
+    drawn = draw_transform(rng, AugmentConfig(gain=0.0, offset_hu=0.0, noise_hu=0.0, flip=1.0), pixel_mm=1.0)
+    moved = drawn.apply(fine - np.float32(AIR_HU)) + np.float32(AIR_HU)
+    cells = np.maximum(moved, 0).reshape(2, 12, OCCUPANCY_STRIDE, 12, OCCUPANCY_STRIDE).mean(axis=(2, 4))
+    expected = drawn.apply_to_occupancy(coarse)
+    # Both interpolate linearly, one between pixels and the other between cells.
+    assert np.corrcoef(cells.ravel(), expected.ravel())[0, 1] > 0.97
+    for axis in (1, 2):
+        place = np.arange(12).reshape((-1, 1) if axis == 1 else (1, -1))
+        centres = [(values * place).sum() / values.sum() for values in (cells, expected)]
+        assert centres[0] == pytest.approx(centres[1], abs=0.1)
+
+
+def test_beyond_the_image_there_is_no_finding() -> None:
+    moved = transform(shift=(2.0 * OCCUPANCY_STRIDE, 0.0)).apply_to_occupancy(np.ones((6, 6), dtype=np.float32))
+    assert moved[:2].tolist() == np.zeros((2, 6)).tolist()
+    assert moved[2:].tolist() == np.ones((4, 6)).tolist()

@@ -11,7 +11,7 @@ from slicewise.config import AugmentConfig
 from slicewise.data.datasets import SliceDataset, epoch_indices, epoch_weights, slice_batches
 from slicewise.data.store import Dataset, DatasetManifest, SeriesRecord
 from slicewise.data.writing import write_manifest, write_series, write_tables
-from slicewise.task import load_task
+from slicewise.task import OCCUPANCY_STRIDE, load_task
 from slicewise.volume import SliceReference
 
 TASK = load_task("ich")
@@ -170,3 +170,52 @@ def test_worker_processes_give_the_same_batches(dataset: Dataset) -> None:
     )
     assert all(torch.equal(one.channels, other.channels) for one, other in zip(alone, helped, strict=True))
     assert all(torch.equal(one.weights, other.weights) for one, other in zip(alone, helped, strict=True))
+
+
+@pytest.fixture(scope="module")
+def masked_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first series has masks: cell (0, row) is filled by "any" in that row. The last one has none."""
+    path: Path = tmp_path_factory.mktemp("masked")
+    size = TASK.preprocessing.size
+    cells = size // OCCUPANCY_STRIDE
+    masks = np.zeros((len(RECORDS[0].slices), len(TASK.labels), cells, cells), dtype=np.uint8)
+    for row in range(len(masks)):
+        masks[row, 0, 0, row] = 255
+    values = np.zeros((8, size, size), dtype=np.int16)
+    write_series(path, RECORDS[0], values[: len(masks)], masks)
+    write_series(path, RECORDS[2], values)
+    used = (RECORDS[0], RECORDS[2])
+    write_tables(path, used, TASK.label_names, dict.fromkeys("ac", "train"), ())
+    write_manifest(path, DatasetManifest("table", TASK, TASK.preprocessing.digest(), "0", complete=True))
+    return Dataset.open(path)
+
+
+def test_masks_come_with_the_rows_that_they_belong_to(masked_dataset: Dataset) -> None:
+    slices = SliceDataset(masked_dataset, masked_dataset.records, None, masks=True, seed=0)
+    occupancies = [slices[index].occupancy for index in range(len(slices))]
+    filled = [None if occupancy is None else np.argwhere(occupancy == 1).tolist() for occupancy in occupancies]
+    assert filled == [[[0, 0, row]] for row in (0, 1, 3, 4)] + [None] * 8
+    unasked = SliceDataset(masked_dataset, masked_dataset.records, None, seed=0)
+    assert unasked[0].occupancy is None
+
+
+def test_a_batch_tells_unknown_occupancy_from_none(masked_dataset: Dataset) -> None:
+    slices = SliceDataset(masked_dataset, masked_dataset.records, None, masks=True, seed=0)
+    (batch,) = slice_batches(slices, epoch=0, batch_size=12, negative_share=1.0)
+    cells = TASK.preprocessing.size // OCCUPANCY_STRIDE
+    assert batch.occupancy.shape == (12, 6, cells, cells)
+    assert batch.has_masks.sum() == 4
+    assert (batch.occupancy.sum(dim=(1, 2, 3)) == batch.has_masks).all()
+    unmasked = SliceDataset(masked_dataset, masked_dataset.records[1:], None, masks=True, seed=0)
+    (batch,) = slice_batches(unmasked, epoch=0, batch_size=8, negative_share=1.0)
+    assert batch.occupancy.shape == (8, 6, 0, 0)
+    assert not batch.has_masks.any()
+
+
+def test_a_transform_moves_slices_and_masks_together(masked_dataset: Dataset) -> None:
+    flipped = AugmentConfig(flip=1.0, rotation_degrees=0, scale=0, shift_mm=0, gain=0, offset_hu=0, noise_hu=0)
+    slices = SliceDataset(masked_dataset, masked_dataset.records, flipped, masks=True, seed=0)
+    occupancy = slices[1].occupancy
+    assert occupancy is not None
+    cells = TASK.preprocessing.size // OCCUPANCY_STRIDE
+    assert np.argwhere(occupancy > 0.99).tolist() == [[0, 0, cells - 2]]

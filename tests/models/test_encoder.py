@@ -12,14 +12,33 @@ from slicewise.models.encoder import build_encoder
 FAMILIES = ("resnet18", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224")
 
 
+@pytest.mark.parametrize("map_channels", [0, 8])
 @pytest.mark.parametrize("name", FAMILIES)
 @torch.no_grad()
-def test_any_timm_encoder_gives_descriptors_and_logits(name: str) -> None:
-    network = build_encoder(EncoderConfig(name=name), channels=5, size=64, labels=6).eval()
+def test_any_timm_encoder_gives_descriptors_and_logits(name: str, map_channels: int) -> None:
+    config = EncoderConfig(name=name, map_channels=map_channels)
+    network = build_encoder(config, channels=5, size=64, labels=6).eval()
     descriptors, slice_logits, summaries = network(torch.rand(2, 5, 64, 64))
     assert descriptors.shape == (2, network.descriptor_size)
     assert slice_logits.shape == (2, 6)
     assert summaries.shape == (2, network.summary_size)
+    maps = network.describe(torch.rand(2, 5, 64, 64)).maps
+    assert (None if maps is None else maps.shape) == ((2, 6, 8, 8) if map_channels else None)
+
+
+@torch.no_grad()
+def test_maps_leave_the_descriptors_as_they_are() -> None:
+    plain = build_encoder(EncoderConfig(map_channels=0), channels=3, size=64, labels=6).eval()
+    with_maps = build_encoder(EncoderConfig(map_channels=8), channels=3, size=64, labels=6).eval()
+    with_maps.encoder.load_state_dict(plain.encoder.state_dict())
+    channels = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(with_maps(channels)[0], plain(channels)[0])
+
+
+def test_an_encoder_without_stages_is_refused_where_maps_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(timm.models.resnet.ResNet, "forward_intermediates")
+    with pytest.raises(ConfigError, match=r"resnet18.*encoder\.map_channels=0"):
+        build_encoder(EncoderConfig(name="resnet18"), channels=3, size=64, labels=6)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from slicewise.models.losses import weighted_bce
+from slicewise.models.losses import occupancy_loss, weighted_bce
 
 
 def test_it_is_the_weighted_mean_of_the_log_losses() -> None:
@@ -51,3 +51,30 @@ def test_nothing_known_gives_zero() -> None:
         torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.bool), torch.ones(2), torch.ones(2)
     )
     assert loss == 0
+
+
+def test_the_loss_of_maps_is_cross_entropy_and_dice() -> None:
+    generator = np.random.default_rng(0)
+    maps, occupancy = generator.normal(size=(3, 2, 4, 4)), generator.uniform(size=(3, 2, 4, 4))
+    shares = 1 / (1 + np.exp(-maps))
+    cross_entropy = -(occupancy * np.log(shares) + (1 - occupancy) * np.log(1 - shares)).mean()
+    dice = [
+        1
+        - (2 * (shares[:, label] * occupancy[:, label]).sum() + 1)
+        / (shares[:, label].sum() + occupancy[:, label].sum() + 1)
+        for label in range(2)
+    ]
+    loss = occupancy_loss(torch.from_numpy(maps), torch.from_numpy(occupancy), torch.ones(3, dtype=torch.bool))
+    assert float(loss) == pytest.approx(8 * cross_entropy + 0.3 * np.mean(dice), rel=1e-9)
+
+
+def test_slices_without_masks_do_not_enter_the_loss_of_maps() -> None:
+    maps = torch.randn(2, 1, 3, 3, requires_grad=True)
+    occupancy = torch.rand(2, 1, 3, 3)
+    loss = occupancy_loss(maps, occupancy, torch.tensor([True, False]))
+    assert loss == occupancy_loss(maps[:1], occupancy[:1], torch.tensor([True]))
+    loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    assert maps.grad is not None
+    assert (maps.grad[0] != 0).all()
+    assert (maps.grad[1] == 0).all()
+    assert occupancy_loss(maps, occupancy, torch.tensor([False, False])) == 0

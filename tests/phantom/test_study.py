@@ -8,7 +8,7 @@ import pytest
 from slicewise.phantom.hemorrhages.model import SUBTYPES
 from slicewise.phantom.labels import VISIBLE_OCCUPANCY
 from slicewise.phantom.parameters import PhantomParameters, override_parameters
-from slicewise.phantom.study import PhantomStudy, generate_study, patient_id, patient_index, stable_uid
+from slicewise.phantom.study import PhantomStudy, generate_study, patient_index, stable_uid
 
 SMALL = override_parameters(
     PhantomParameters(),
@@ -90,13 +90,36 @@ def test_the_circle_of_reconstruction_holds_the_image() -> None:
 
 
 def test_about_every_tenth_patient_has_two_studies() -> None:
-    patients = [patient_id(2, index) for index in range(1500)]
+    parameters = PhantomParameters()
+    patients = [patient_index(2, index, parameters) for index in range(1500)]
     counts = np.unique(patients, return_counts=True)[1]
     assert set(counts.tolist()) == {1, 2}
     assert 0.07 < (counts == 2).mean() < 0.13
-    second = next(index for index in range(1500) if patient_index(2, index) != index)
-    assert patient_index(2, second) == second - 1
+    second = next(index for index in range(1500) if patients[index] != index)
+    assert patients[second] == second - 1
     assert stable_uid(2, second) != stable_uid(2, second - 1)
+
+
+def test_twins_are_one_head_with_and_without_blood() -> None:
+    parameters = override_parameters(SMALL, ["hemorrhage.twins=0.8"])
+    index = next(index for index in range(1, 40, 2) if patient_index(21, index, parameters) != index)
+    pair = [generate_study(21, number, parameters) for number in (index - 1, index)]
+    assert len({study.volume.patient_id for study in pair}) == 1
+    assert len({study.volume.series_uid for study in pair}) == 2
+    assert sorted(bool(study.hemorrhages) for study in pair) == [False, True]
+    assert sorted((study.labels[:, 0] == 1).any() for study in pair) == [False, True]
+    np.testing.assert_array_equal(pair[0].volume.positions_mm, pair[1].volume.positions_mm)
+    first, second = (study.volume.values.astype(float) for study in pair)
+    bone = first > 500  # mass effect moves the brain, not the skull
+    assert np.abs(first - second)[bone].mean() < 0.05 * first[bone].mean()
+
+
+def test_without_twins_no_study_is_one() -> None:
+    parameters = PhantomParameters()
+    chained = [index for index in range(200) if patient_index(2, index, parameters) != index]
+    pair = [generate_study(2, number, SMALL) for number in (chained[0] - 1, chained[0])]
+    assert pair[0].volume.patient_id == pair[1].volume.patient_id
+    assert not np.array_equal(pair[0].volume.positions_mm, pair[1].volume.positions_mm)
 
 
 def test_identifiers_are_valid_uids(studies: list[PhantomStudy]) -> None:

@@ -5,18 +5,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
 from slicewise.config import RunConfig, load_config
+from slicewise.data.occupancy import MASKS, Occupancy, digest_of_masks
 from slicewise.data.prepare import prepare
-from slicewise.data.store import Dataset
+from slicewise.data.store import SERIES, Dataset, SeriesRecord, folder_name
+from slicewise.data.writing import write_record
 from slicewise.errors import ConfigError, DatasetError, TrainingError, UsageError
+from slicewise.imaging.windows import apply_channels
 from slicewise.models.encoder import DescriptorNetwork
+from slicewise.models.export import empty_encoder
 from slicewise.models.fusion import FusionHead
 from slicewise.package import ModelPackage, load_package
 from slicewise.progress import Progress
-from slicewise.task import load_task
+from slicewise.task import OCCUPANCY_STRIDE, load_task
 from slicewise.training import packing
 from slicewise.training.recipe import split_training_patients, train
 from tiny import write_tiny
@@ -33,6 +40,8 @@ CONFIG = (
     "hardware.checkpoint_minutes=0",
     "name=tiny",
 )
+# The squares are easy to find, but not in two epochs.
+MAPS = ("encoder.map_channels=8", "stage1.epochs=12", "stage1.learning_rate=0.005")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +50,34 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     task, images, labels = write_tiny(folder, patients=20)
     prepare(folder / "dataset", "table", [images], labels, load_task(task), holdout=0.2, workers=1)
     return Dataset.open(folder / "dataset")
+
+
+@pytest.fixture(scope="module")
+def masked_dataset(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same series; masks tell where their squares are."""
+    path = tmp_path_factory.mktemp("masked") / "dataset"
+    shutil.copytree(dataset.path, path)
+    for record in dataset.records:
+        write_masks(path, record, squares_of(dataset, record))
+    return Dataset.open(path)
+
+
+def squares_of(dataset: Dataset, record: SeriesRecord) -> Occupancy:
+    """Share of every cell that differs from the even inside of the head as squares do, in rows that are labelled."""
+    cells = dataset.task.preprocessing.size // OCCUPANCY_STRIDE
+    values = dataset.input(record).values
+    labels = dataset.row_labels(record)
+    masks = np.zeros((*labels.shape, cells, cells), dtype=np.uint8)
+    for label, seen in ((1, (values > 90) & (values < 400)), (2, (values < -10) & (values > -200))):
+        shares = seen.reshape(-1, cells, OCCUPANCY_STRIDE, cells, OCCUPANCY_STRIDE).mean(axis=(2, 4))
+        masks[:, label] = np.rint(255 * shares) * (labels[:, label, None, None] == 1)
+    masks[:, 0] = masks[:, 1:].max(axis=1)
+    return masks
+
+
+def write_masks(path: Path, record: SeriesRecord, masks: Occupancy) -> None:
+    np.save(path / SERIES / folder_name(record.series_uid) / MASKS, masks)
+    write_record(path, msgspec.structs.replace(record, masks_digest=digest_of_masks(masks)))
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +121,49 @@ def test_an_interrupted_run_ends_in_the_same_model(dataset: Dataset, tmp_path: P
     assert not (tmp_path / "cut" / "package").exists()
     resumed = load_package(train(dataset, tmp_path / "cut", config(), resume=True))
     assert resumed.digest == whole.digest
+
+
+def test_masks_train_maps_that_localise(masked_dataset: Dataset, tmp_path: Path) -> None:
+    package = run(masked_dataset, tmp_path / "run", *MAPS)
+    assert package.manifest.encoder.map_channels == 8
+    assert package.manifest.summary_size == 2 * len(masked_dataset.task.labels)
+    network = empty_encoder(package.manifest)
+    safetensors.torch.load_model(network, tmp_path / "run" / "stage1" / "network.safetensors")
+    network.eval()
+    hits = []
+    for record in masked_dataset.records:
+        if masked_dataset.splits[record.patient_id] == "test":
+            masks = masked_dataset.masks(record)[:, 0]
+            values = masked_dataset.input(record).values.astype(np.float32)
+            with torch.inference_mode():
+                maps = network.describe(torch.from_numpy(apply_channels(values, masked_dataset.task.channels))).maps
+            assert maps is not None
+            for row in np.flatnonzero(masks.max(axis=(1, 2)) > 40):
+                peak = int(maps[row, 0].argmax())
+                hits.append(masks[row].ravel()[peak] > 0)
+    assert len(hits) > 5
+    assert np.mean(hits) > 0.8
+
+
+def test_an_interrupted_run_with_masks_ends_in_the_same_model(masked_dataset: Dataset, tmp_path: Path) -> None:
+    whole = run(masked_dataset, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(masked_dataset, tmp_path / "cut", config(), progress=stopping("Stage 1", 3))
+    assert load_package(train(masked_dataset, tmp_path / "cut", config(), resume=True)).digest == whole.digest
+
+
+def test_other_masks_are_another_dataset(masked_dataset: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(masked_dataset.path, tmp_path / "dataset")
+    record = masked_dataset.records[0]
+    write_masks(tmp_path / "dataset", record, 255 - masked_dataset.masks(record))
+    assert Dataset.open(tmp_path / "dataset").digest() != masked_dataset.digest()
+
+
+def test_without_masks_no_maps_are_made(dataset: Dataset, masked_dataset: Dataset, tmp_path: Path) -> None:
+    without = run(dataset, tmp_path / "without")
+    assert (without.manifest.encoder.map_channels, without.manifest.summary_size) == (0, 0)
+    unwanted = run(masked_dataset, tmp_path / "unwanted", "encoder.map_channels=0")
+    assert (unwanted.manifest.encoder.map_channels, unwanted.manifest.summary_size) == (0, 0)
 
 
 def test_settings_of_pace_may_change_on_the_way(dataset: Dataset, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ layouts of --labels:
           only for what most readers deny for the study (--reads)
   table   series, slice_index, LABEL... or sop_uid, LABEL..., optional patient_id and frame; CSV or Parquet.
           An empty cell is unknown, columns that the task does not name are metadata
+masks: SERIES.nii or SERIES.nii.gz with the voxels of the images; bits of the labels but the one that sums up
+the others (ich: epidural 1, intraparenchymal 2, intraventricular 4, subarachnoid 8, subdural 16)
+
 Without --labels every label is unknown, as for the test images of the challenge: the dataset can be predicted.
 
 A second call goes on where the first one stopped, and joins the labels anew. It needs the same --holdout and
@@ -58,6 +61,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--labels", type=Path, metavar="FILE", help="label file; without it all labels are unknown")
     parser.add_argument("--reads", type=Path, metavar="FILE", help="reads.csv of CQ500, for --layout bhx")
     parser.add_argument(
+        "--masks", type=Path, metavar="DIR", help="masks of findings, SERIES.nii.gz: train where, not only whether"
+    )
+    parser.add_argument(
         "--task", default=DEFAULT_TASK, metavar="NAME|FILE", help="labels and preprocessing (default: %(default)s)"
     )
     parser.add_argument(
@@ -78,6 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
     for option, path in (("--labels", labels), ("--reads", reads)):
         if path is not None and not path.is_file():
             raise UsageError(f"{option} {path}: there is no such file")
+    masks: Path | None = arguments.masks
+    if masks is not None and not masks.is_dir():
+        raise UsageError(f"--masks {masks}: there is no such folder")
     if arguments.workers < 1:
         raise UsageError(f"--workers {arguments.workers}: expected at least 1")
     try:
@@ -93,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         labels,
         load_task(arguments.task),
         reads=reads,
+        masks=masks,
         holdout=arguments.holdout,
         workers=arguments.workers,
         seed=arguments.seed,
@@ -115,6 +125,8 @@ def _describe(summary: PreparationSummary) -> str:
         f"rejected  {summary.unreadable} unreadable, {summary.not_chosen} not chosen (rejected.csv)",
         f"{'label':{width}}  positive  negative   unknown",
     ]
+    if summary.masked_series:
+        lines.insert(1, f"masks     of {summary.masked_series} series")
     for name, counts in summary.counts.items():
         lines.append(f"{name:{width}}  {counts.positive:8}  {counts.negative:8}  {counts.unknown:8}")
     lines += [f"warning: {item.message}" for item in summary.warnings]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slicewise.config import AugmentConfig
+from slicewise.task import OCCUPANCY_STRIDE
 
 AIR_HU = -1024.0
 """What stands where a transform looks beyond the image."""
@@ -44,23 +45,31 @@ class SliceTransform:
         Args:
             values: HU, shape (..., rows, columns).
         """
-        moved = self._move(values)
+        moved = self._move(values, self.shift_px, AIR_HU)
         result = moved * np.float32(self.gain) + np.float32(self.offset_hu)
         if self.noise_hu > 0:
             noise = np.random.default_rng(self.noise_seed).standard_normal(values.shape, dtype=np.float32)
             result += np.float32(self.noise_hu) * noise
         return result
 
-    def _move(self, values: Floats) -> Floats:
+    def apply_to_occupancy(self, occupancy: Floats) -> Floats:
+        """Returns occupancies moved as the slices are; beyond the image there is no finding.
+
+        Args:
+            occupancy: On the grid of the slices, OCCUPANCY_STRIDE times as coarse, shape (..., rows, columns).
+        """
+        return self._move(occupancy, self.shift_px / OCCUPANCY_STRIDE, 0.0)
+
+    def _move(self, values: Floats, shift: npt.NDArray[np.float64], beyond: float) -> Floats:
         from scipy.ndimage import affine_transform
 
-        if not self.shift_px.any() and np.array_equal(self.matrix, np.eye(2)):
+        if not shift.any() and np.array_equal(self.matrix, np.eye(2)):
             return values
         centre = (np.array(values.shape[-2:]) - 1) / 2
-        offset = centre - self.matrix @ (centre + self.shift_px)
+        offset = centre - self.matrix @ (centre + shift)
         moved = np.empty_like(values)
         for index in np.ndindex(values.shape[:-2]):
-            affine_transform(values[index], self.matrix, offset, output=moved[index], order=1, cval=AIR_HU)
+            affine_transform(values[index], self.matrix, offset, output=moved[index], order=1, cval=beyond)
         return moved
 
 

@@ -28,12 +28,15 @@ class SliceItem:
         labels: 0 or 1, 0 where unknown, shape (L,).
         known: False where the label is unknown, shape (L,).
         index: Index of the slice in its `SliceDataset`.
+        occupancy: Share of every cell that a finding fills, shape (L, H / OCCUPANCY_STRIDE, W / OCCUPANCY_STRIDE), None
+            where the series has no masks or they are not asked for.
     """
 
     channels: npt.NDArray[np.float32]
     labels: npt.NDArray[np.float32]
     known: npt.NDArray[np.bool_]
     index: int
+    occupancy: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +48,17 @@ class SliceBatch:
         labels: 0 or 1, 0 where unknown, shape (B, L).
         known: False where the label is unknown, shape (B, L).
         weights: Weight of every slice in the loss, shape (B,).
+        occupancy: Share of every cell that a finding fills, 0 where unknown, shape (B, L, H / OCCUPANCY_STRIDE,
+            W / OCCUPANCY_STRIDE); (B, L, 0, 0) where no slice has masks.
+        has_masks: False where the occupancy is unknown, shape (B,).
     """
 
     channels: Tensor
     labels: Tensor
     known: Tensor
     weights: Tensor
+    occupancy: Tensor
+    has_masks: Tensor
 
 
 class SliceDataset(TorchDataset[SliceItem]):
@@ -62,6 +70,7 @@ class SliceDataset(TorchDataset[SliceItem]):
         dataset: The prepared dataset.
         records: The series to take slices from.
         augment: Random changes of the slices, None for none.
+        masks: Read the masks of series that have them.
         seed: Seeds the random changes and the order of the slices.
 
     Attributes:
@@ -71,13 +80,20 @@ class SliceDataset(TorchDataset[SliceItem]):
     """
 
     def __init__(
-        self, dataset: Dataset, records: Sequence[SeriesRecord], augment: AugmentConfig | None, *, seed: int
+        self,
+        dataset: Dataset,
+        records: Sequence[SeriesRecord],
+        augment: AugmentConfig | None,
+        *,
+        masks: bool = False,
+        seed: int,
     ) -> None:
         self.seed = seed
         self.epoch = 0
         self._dataset = dataset
         self._records = tuple(records)
         self._augment = augment
+        self._masks = masks
         labels = [dataset.row_labels(record) for record in records]
         known = [np.flatnonzero((of_series != UNKNOWN).any(axis=1)) for of_series in labels]
         counts = [len(rows) for rows in known]
@@ -95,18 +111,28 @@ class SliceDataset(TorchDataset[SliceItem]):
 
     def __getitem__(self, index: int) -> SliceItem:
         task = self._dataset.task
-        model_input = self._dataset.input(self._records[self._record_of[index]])
-        values = model_input.values[self._row_of[index]].astype(np.float32)
+        record, row = self._records[self._record_of[index]], self._row_of[index]
+        values = self._dataset.input(record).values[row].astype(np.float32)
+        occupancy = self._occupancy(record, row)
         if self._augment is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index))
-            values = draw_transform(rng, self._augment, task.preprocessing.pixel_mm).apply(values)
+            transform = draw_transform(rng, self._augment, task.preprocessing.pixel_mm)
+            values = transform.apply(values)
+            occupancy = None if occupancy is None else transform.apply_to_occupancy(occupancy)
         labels = self.labels[index]
         return SliceItem(
             channels=apply_channels(values, task.channels),
             labels=(labels == 1).astype(np.float32),
             known=labels != UNKNOWN,
             index=index,
+            occupancy=occupancy,
         )
+
+    def _occupancy(self, record: SeriesRecord, row: int) -> npt.NDArray[np.float32] | None:
+        if not (self._masks and record.masks_digest):
+            return None
+        occupancy: npt.NDArray[np.float32] = np.divide(self._dataset.masks(record)[row], 255, dtype=np.float32)
+        return occupancy
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that items are drawn for."""
@@ -183,7 +209,15 @@ class _Collate:
             labels=torch.from_numpy(np.stack([item.labels for item in items])),
             known=torch.from_numpy(np.stack([item.known for item in items])),
             weights=self.weights[[item.index for item in items]],
+            occupancy=_stack_occupancy(items),
+            has_masks=torch.tensor([item.occupancy is not None for item in items]),
         )
+
+
+def _stack_occupancy(items: list[SliceItem]) -> Tensor:
+    known = [item.occupancy for item in items if item.occupancy is not None]
+    unknown = np.zeros(known[0].shape if known else (len(items[0].labels), 0, 0), dtype=np.float32)
+    return torch.from_numpy(np.stack([unknown if item.occupancy is None else item.occupancy for item in items]))
 
 
 def _shown(negatives: int, share: float) -> int:

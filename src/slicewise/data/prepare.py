@@ -20,6 +20,8 @@ from slicewise.data.join import LabelJoin
 from slicewise.data.labels import LabelCounts, count_labels
 from slicewise.data.layouts import read_labels
 from slicewise.data.leaks import SeriesKey, check_no_leak, leak_warnings, linked_patients
+from slicewise.data.mask_files import MaskFiles
+from slicewise.data.occupancy import MASKS, digest_of_masks
 from slicewise.data.resume import Renamed, check_output, follow_renamed, remove_remains, usable_record
 from slicewise.data.split import SPLIT_NAMES, extend_split
 from slicewise.data.store import DatasetManifest, SeriesRecord, StoredRecords, folder_name
@@ -42,6 +44,7 @@ class PreparationSummary(msgspec.Struct, frozen=True):
         slices: Original slices.
         counts: How often each value of every label occurs among them.
         patients: Patients of "train" and "test".
+        masked_series: Series with masks.
         unlabelled_slices: Slices without a row in the label file.
         unused_labels: Rows of the label file whose slice is not in the dataset.
         unreadable: Files and series that could not be read; `rejected.csv` lists them.
@@ -54,6 +57,7 @@ class PreparationSummary(msgspec.Struct, frozen=True):
     slices: int
     counts: dict[str, LabelCounts]
     patients: dict[str, int]
+    masked_series: int
     unlabelled_slices: int
     unused_labels: int
     unreadable: int
@@ -69,6 +73,7 @@ def prepare(
     task: Task,
     *,
     reads: Path | None = None,
+    masks: Path | None = None,
     holdout: float = 0.0,
     workers: int = 1,
     seed: int = 0,
@@ -86,6 +91,7 @@ def prepare(
         labels: The label file; without one every label is unknown.
         task: Labels and preprocessing.
         reads: The readers' findings of CQ500, for the layout "bhx".
+        masks: Folder of masks as NIfTI, see `mask_files`; None for none.
         holdout: Share of the patients whose split is "test".
         workers: Processes that read and preprocess series; each holds one volume in memory.
         seed: Seeds the split.
@@ -100,6 +106,7 @@ def prepare(
     if not 0.0 <= holdout <= 1.0:
         raise UsageError(f"holdout {holdout:g}: expected a share of the patients between 0 and 1")
     join = LabelJoin(read_labels(layout, labels, task, reads))
+    mask_files = MaskFiles({}, task) if masks is None else MaskFiles.find(masks, task)
     manifest = DatasetManifest(
         layout, task, task.preprocessing.digest(), slicewise.__version__, holdout=holdout, seed=seed
     )
@@ -117,7 +124,7 @@ def prepare(
         remove_remains(output, chosen - kept)
 
         totals = _Totals(task.label_names)
-        for record in _relabelled(output, _chosen(found, task, join), kept, join):
+        for record in _relabelled(output, _chosen(found, task, join), kept, join, mask_files):
             totals.add(record)
         missing = (series for series in _chosen(found, task, join) if series.series_uid not in kept)
         outcomes = preprocess_all(missing, task.preprocessing, workers)
@@ -128,12 +135,16 @@ def prepare(
                 rejected.add(outcome)
                 continue
             record = join.apply(outcome.record, series.patient_id, incomplete=bool(series.unreadable))
-            totals.add(writing.write_series(output, record, outcome.values))
+            totals.add(writing.write_series(output, record, outcome.values, mask_files.of(record)))
             for item in record.rejected:
                 rejected.add(item)
 
         splits = totals.split(holdout, seed, known)
-        warnings = (*join.warnings(labelled=labels is not None), *leak_warnings(totals.keys))
+        warnings = (
+            *join.warnings(labelled=labels is not None),
+            *mask_files.warnings(),
+            *leak_warnings(totals.keys),
+        )
         order = [key.series_uid for key in sorted(totals.keys)]
         writing.write_tables(
             output, StoredRecords(output, order), task.label_names, known | splits, rejected.rejections()
@@ -145,6 +156,7 @@ def prepare(
         kept=len(kept),
         slices=totals.slices,
         counts=totals.counts,
+        masked_series=totals.masked_series,
         patients={split: list(splits.values()).count(split) for split in SPLIT_NAMES},
         unlabelled_slices=join.unlabelled_slices,
         unused_labels=join.unused_labels,
@@ -196,15 +208,20 @@ def _compare(
 
 
 def _relabelled(
-    output: Path, chosen: Iterable[Series], kept: Collection[str], join: LabelJoin
+    output: Path, chosen: Iterable[Series], kept: Collection[str], join: LabelJoin, mask_files: MaskFiles
 ) -> Iterator[SeriesRecord]:
-    """Joins the labels anew to the series that are kept, and yields their records."""
+    """Joins labels and masks anew to the series that are kept, and yields their records."""
     for series in chosen:
         if series.series_uid not in kept:
             continue
         before = store.read_record(output / store.SERIES / folder_name(series.series_uid))
         record = join.apply(before, series.patient_id, incomplete=bool(series.unreadable))
-        if record != before:
+        masks = mask_files.of(record)
+        folder = output / store.SERIES / folder_name(series.series_uid)
+        stored = record.masks_digest if (folder / MASKS).is_file() else ""
+        if stored != ("" if masks is None else digest_of_masks(masks)):
+            record = writing.write_masks(output, record, masks)
+        elif record != before:
             writing.write_record(output, record)
         yield record
 
@@ -217,12 +234,14 @@ class _Totals:
         labels: Label names.
         keys: One a series.
         slices: Original slices.
+        masked_series: Series with masks.
         counts: How often each value of every label occurs.
     """
 
     labels: Sequence[str]
     keys: list[SeriesKey] = field(default_factory=list)
     slices: int = 0
+    masked_series: int = 0
     counts: dict[str, LabelCounts] = field(init=False)
     _positive: dict[str, int] = field(default_factory=dict)
 
@@ -234,6 +253,7 @@ class _Totals:
         values = record.label_array
         self.keys.append(SeriesKey(record.patient_id, record.study_uid, record.series_uid, record.values_digest))
         self.slices += len(record.slices)
+        self.masked_series += bool(record.masks_digest)
         self.counts = {name: self.counts[name] + new for name, new in count_labels(values, self.labels).items()}
         is_positive = int((values == 1).any() or 1 in record.study_labels)
         self._positive[record.patient_id] = max(is_positive, self._positive.get(record.patient_id, 0))

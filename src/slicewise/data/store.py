@@ -6,6 +6,7 @@
     studies.csv               patient_id, study_uid, labels of the study; only where studies are labelled
     rejected.csv              files and series that are not in the dataset, with the reason
     series/<name>/values.npy  ModelInput.values of one series, int16
+    series/<name>/masks.npy   where findings are, on a coarse grid (`occupancy.py`); only where masks are known
     series/<name>/series.json SeriesRecord of that series
 
 Nothing is pickled. A series folder is written whole or not at all; `dataset.json` says whether the preparation ended.
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slicewise.data.labels import UNKNOWN, Box, Labels
+from slicewise.data.occupancy import Occupancy, open_masks
 from slicewise.data.split import read_splits
 from slicewise.errors import DatasetError, UsageError
 from slicewise.imaging.preprocess import ModelInput
@@ -100,6 +102,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         transposed: `ModelInput.transposed`.
         study_labels: Labels of the study, 0, 1 or -1 for unknown, shape (L,); () where only slices are labelled.
         boxes: Rectangles around findings.
+        masks_digest: `digest_of_masks` of the masks of the series; empty where it has none.
     """
 
     patient_id: str
@@ -123,6 +126,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transposed: bool = False
     study_labels: tuple[int, ...] = ()
     boxes: tuple[SliceBox, ...] = ()
+    masks_digest: str = ""
 
     @property
     def label_array(self) -> Labels:
@@ -189,6 +193,16 @@ class Dataset:
             transposed=record.transposed,
         )
 
+    def masks(self, record: SeriesRecord) -> Occupancy:
+        """Returns where the findings of a series are, on the coarse grid; read from the disk where used.
+
+        Raises:
+            DatasetError: If the file is missing, truncated or not of this series, as where it has no masks.
+        """
+        folder = self.path / SERIES / folder_name(record.series_uid)
+        rows, labels = len(record.row_positions_mm), len(self.task.labels)
+        return open_masks(folder, rows, labels, self.task.preprocessing.size)
+
     def row_labels(self, record: SeriesRecord) -> Labels:
         """Returns the labels of the rows of the network input, -1 where unknown, shape (R, L).
 
@@ -208,7 +222,7 @@ class Dataset:
             slices = [(item.sop_uid, item.frame) for item in record.slices]
             ids = (record.patient_id, self.splits[record.patient_id], record.study_uid, record.series_uid)
             rows = (record.values_digest, record.row_positions_mm, record.duplicate_rank, record.slab_of_slice)
-            labels = (record.labels, record.study_labels, record.boxes)
+            labels = (record.labels, record.study_labels, record.boxes, record.masks_digest)
             digest.update(msgspec.json.encode((ids, slices, labels, rows)))
         return digest.hexdigest()
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slicewise.data.labels import UNKNOWN
+from slicewise.data.occupancy import MASKS, Occupancy, digest_of_masks
 from slicewise.data.store import (
     MANIFEST,
     RECORD,
@@ -34,23 +35,47 @@ def write_manifest(path: Path, manifest: DatasetManifest) -> None:
     write_bytes_atomically(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
 
-def write_series(path: Path, record: SeriesRecord, values: npt.NDArray[np.int16]) -> SeriesRecord:
+def write_series(
+    path: Path, record: SeriesRecord, values: npt.NDArray[np.int16], masks: Occupancy | None = None
+) -> SeriesRecord:
     """Writes the folder of a series, whole or not at all.
 
     Args:
         path: The dataset.
-        record: What `series.json` says, but for the digest of the values.
+        record: What `series.json` says, but for the digests of values and masks.
         values: `ModelInput.values`, shape (R, size, size).
+        masks: Where the findings are, see `occupancy`; None where that is not known.
 
     Returns:
         The record as it was written.
     """
-    record = msgspec.structs.replace(record, values_digest=digest_of_values(values))
+    masks_digest = "" if masks is None else digest_of_masks(masks)
+    record = msgspec.structs.replace(record, values_digest=digest_of_values(values), masks_digest=masks_digest)
     with write_atomically(path / SERIES / folder_name(record.series_uid)) as temporary:
         temporary.mkdir()
         np.save(temporary / VALUES, values, allow_pickle=False)
+        if masks is not None:
+            np.save(temporary / MASKS, masks, allow_pickle=False)
         (temporary / RECORD).write_bytes(msgspec.json.encode(record))
     return record
+
+
+def write_masks(path: Path, record: SeriesRecord, masks: Occupancy | None) -> SeriesRecord:
+    """Gives a series that is there other masks, or none.
+
+    Returns:
+        The record as it was written.
+    """
+    folder = path / SERIES / folder_name(record.series_uid)
+    changed = msgspec.structs.replace(record, masks_digest="" if masks is None else digest_of_masks(masks))
+    if masks is None:
+        write_record(path, changed)  # first: a killed call may leave a file that no record names, not the reverse
+        (folder / MASKS).unlink(missing_ok=True)
+        return changed
+    with write_atomically(folder / MASKS) as temporary, temporary.open("wb") as stream:
+        np.save(stream, masks, allow_pickle=False)
+    write_record(path, changed)
+    return changed
 
 
 def write_record(path: Path, record: SeriesRecord) -> None:

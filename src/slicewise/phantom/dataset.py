@@ -1,7 +1,7 @@
 """Phantom studies straight into a prepared dataset: the same `preprocess`, no DICOM in between.
 
 Beside what `slicewise prepare` makes of the same studies in the clinical layout, every series folder has the blood on a
-coarse grid (`occupancy.py`), and the dataset has `phantom.json`.
+coarse grid (`slicewise.data.occupancy`), and the dataset has `phantom.json`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 import slicewise
 from slicewise.data import writing
+from slicewise.data.occupancy import MASKS, GridPlace, coarse_occupancy
 from slicewise.data.split import extend_split, read_splits
 from slicewise.data.store import (
     RECORD,
@@ -28,11 +28,9 @@ from slicewise.data.store import (
     read_record,
 )
 from slicewise.errors import UsageError
-from slicewise.files import write_atomically
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.phantom.arguments import PhantomArguments, claim_folder
 from slicewise.phantom.labels import LABELS
-from slicewise.phantom.occupancy import MASKS, coarse_occupancy
 from slicewise.phantom.parameters import PhantomParameters
 from slicewise.phantom.pool import run_jobs
 from slicewise.phantom.preview import write_preview
@@ -136,15 +134,15 @@ def _is_whole(output: Path, seed: int, index: int) -> bool:
 
 
 def _write_study(job: _Job) -> int:
-    """Generates and writes one study; the masks come last, so that a series with masks is whole."""
+    """Generates and writes one study."""
     study = generate_study(job.arguments.seed, job.index, job.arguments.parameters)
     model_input = preprocess(study.volume, job.task.preprocessing)
     folder = _folder(job.output, job.arguments.seed, job.index)
-    if folder.exists():  # from a call that was interrupted before it wrote the masks
+    if folder.exists():  # a file of it was lost
         shutil.rmtree(folder)
-    writing.write_series(job.output, series_record(study, model_input, job.task), model_input.values)
-    with write_atomically(folder / MASKS) as temporary, temporary.open("wb") as stream:
-        np.save(stream, coarse_occupancy(study.occupancy, model_input, job.task), allow_pickle=False)
+    place = GridPlace(model_input.origin_px, model_input.step_px, model_input.slab_of_slice)  # a phantom is upright
+    masks = coarse_occupancy(study.occupancy, place, job.task)
+    writing.write_series(job.output, series_record(study, model_input, job.task), model_input.values, masks)
     return job.index
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
 
@@ -93,12 +94,15 @@ class HemorrhageParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
             still leave no slice positive.
         scenarios: How often each scenario comes, None for the preset's.
         subtypes: Subtypes that may come; others are left out of every scenario. Empty for all.
+        twins: Share of the odd studies that show the head of the study before them on the same scanner, one of the two
+            with blood and the other without.
     """
 
     preset: str = TRAINING
     positive_share: float | None = None
     scenarios: ScenarioShares | None = None
     subtypes: tuple[str, ...] = ()
+    twins: Annotated[float, msgspec.Meta(ge=0, le=0.8)] = 0.0
 
     def __post_init__(self) -> None:
         """Checks the values.

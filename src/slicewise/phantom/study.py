@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
@@ -95,8 +96,9 @@ def generate_study(
 def _generate(seed: int, index: int, parameters: PhantomParameters, *, companions: bool) -> PhantomStudy:
     planned = plan_study(seed, index, parameters)
     head, geometry, warp = planned.head, planned.geometry, planned.warp
-    physics = sample_physics(stream(seed, index, _PHYSICS), parameters.physics, geometry.slices)
-    style = sample_style(stream(seed, index, _STYLE), parameters.headers)
+    scanner = _scan_index(seed, index, parameters)
+    physics = sample_physics(stream(seed, scanner, _PHYSICS), parameters.physics, geometry.slices)
+    style = sample_style(stream(seed, scanner, _STYLE), parameters.headers)
     scanned = scan(head, geometry, physics, stream(seed, index, _IMAGE), warp)
     values = style.storage.quantise(scanned.hu)
     if physics.circle:
@@ -109,7 +111,7 @@ def _generate(seed: int, index: int, parameters: PhantomParameters, *, companion
         main = MainSeries(geometry, physics, style.storage, warp)
         extra = make_companions(stream(seed, index, _COMPANIONS), parameters.headers, head, main)
     return PhantomStudy(
-        volume=_volume(values, geometry, seed, index),
+        volume=_volume(values, planned, seed, index),
         geometry=geometry,
         physics=physics,
         style=style,
@@ -131,11 +133,13 @@ class PlannedStudy:
         head: The head with its hemorrhages.
         geometry: Where the slices will lie.
         warp: Displacement that makes its shape.
+        patient: Index of the first study of its patient.
     """
 
     head: RenderedHead
     geometry: ScanGeometry
     warp: Warp
+    patient: int
 
 
 def plan_study(seed: int, index: int, parameters: PhantomParameters, *, tissue: bool = False) -> PlannedStudy:
@@ -147,24 +151,31 @@ def plan_study(seed: int, index: int, parameters: PhantomParameters, *, tissue: 
         parameters: What can be chosen.
         tissue: Also the tissue class of every voxel of the head.
     """
-    patient = patient_index(seed, index)
+    patient, scanned = patient_index(seed, index, parameters), _scan_index(seed, index, parameters)
     anatomy = sample_anatomy(stream(seed, patient, _ANATOMY), parameters.mimics, parameters.anatomy)
-    hemorrhages = sample_hemorrhages(stream(seed, index, _BLEEDS), parameters.hemorrhage, anatomy.surgery)
-    head = render_head(anatomy, hemorrhages, stream(seed, index, _TEXTURE), tissue=tissue)
-    geometry = sample_geometry(stream(seed, index, _GEOMETRY), parameters.geometry, np.array(anatomy.scale))
-    return PlannedStudy(head, geometry, Warp.sample(stream(seed, patient, _WARP), anatomy.warp_mm))
+    hemorrhages = sample_hemorrhages(stream(seed, scanned, _BLEEDS), parameters.hemorrhage, anatomy.surgery)
+    if scanned != index:  # a twin: with blood if the other has none
+        others = msgspec.structs.replace(parameters.hemorrhage, positive_share=0.0 if hemorrhages else 1.0)
+        hemorrhages = sample_hemorrhages(stream(seed, index, _BLEEDS), others, anatomy.surgery)
+    head = render_head(anatomy, hemorrhages, stream(seed, patient, _TEXTURE), tissue=tissue)
+    geometry = sample_geometry(stream(seed, scanned, _GEOMETRY), parameters.geometry, np.array(anatomy.scale))
+    return PlannedStudy(head, geometry, Warp.sample(stream(seed, patient, _WARP), anatomy.warp_mm), patient)
 
 
-def patient_index(seed: int, index: int) -> int:
+def patient_index(seed: int, index: int, parameters: PhantomParameters) -> int:
     """Returns the index of the first study of the patient of a study."""
-    if index % 2 == 1 and stream(seed, index, _CHAIN).random() < _SECOND_STUDY_SHARE:
-        return index - 1
-    return index
+    share = _SECOND_STUDY_SHARE + parameters.hemorrhage.twins
+    return index - 1 if index % 2 == 1 and _chain(seed, index) < share else index
 
 
-def patient_id(seed: int, index: int) -> str:
-    """Returns the Patient ID of a study."""
-    return f"PHANTOM-{seed}-{patient_index(seed, index):06d}"
+def _scan_index(seed: int, index: int, parameters: PhantomParameters) -> int:
+    """Returns the index of the study whose geometry and scanner a study has: another one's for a twin, else its own."""
+    twins = parameters.hemorrhage.twins
+    return index - 1 if index % 2 == 1 and _chain(seed, index) < twins else index
+
+
+def _chain(seed: int, index: int) -> float:
+    return float(stream(seed, index, _CHAIN).random())
 
 
 def series_uid(seed: int, index: int) -> str:
@@ -191,8 +202,8 @@ def _volumes_ml(occupancy: dict[str, Field], geometry: ScanGeometry) -> dict[str
     return volumes
 
 
-def _volume(values: Field, geometry: ScanGeometry, seed: int, index: int) -> Volume:
-    stack = geometry.stack
+def _volume(values: Field, planned: PlannedStudy, seed: int, index: int) -> Volume:
+    geometry, stack = planned.geometry, planned.geometry.stack
     slices = tuple(
         SliceReference(stable_uid(seed, index, "slice", number), 1, f"study {index}, slice {number}", number)
         for number in range(len(values))
@@ -204,7 +215,7 @@ def _volume(values: Field, geometry: ScanGeometry, seed: int, index: int) -> Vol
         tilt_degrees=stack.tilt_degrees,
         duplicate_rank=stack.duplicate_rank,
         slices=slices,
-        patient_id=patient_id(seed, index),
+        patient_id=f"PHANTOM-{seed}-{planned.patient:06d}",
         study_uid=stable_uid(seed, index),
         series_uid=series_uid(seed, index),
         modality="CT",

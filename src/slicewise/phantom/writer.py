@@ -97,7 +97,7 @@ def _write_study(job: _Job) -> int:
     arguments = job.arguments
     with_companions = arguments.layout != layouts.RSNA
     study = generate_study(arguments.seed, job.index, arguments.parameters, companions=with_companions)
-    patient = patient_index(arguments.seed, job.index)
+    patient = patient_index(arguments.seed, job.index, arguments.parameters)
     names = layouts.names_of(study, arguments.seed, patient, arguments.layout)
     layouts.write_images(job.output, arguments.layout, study, names, _rng(job, _FILE_ORDER))
     if arguments.masks:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
-from slicewise.config import RunConfig
+import msgspec
+
+from slicewise.config import EncoderConfig, RunConfig
 from slicewise.data.store import Dataset, SeriesRecord
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress
 from slicewise.task import Task
 from slicewise.training.hardware import Hardware
 from slicewise.training.run_folder import RunFolder
+
+ENCODER_PART, FUSION_PART, CALIBRATION_PART = "encoder", "fusion", "calibration"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,14 @@ class TrainingContext:
     def config(self) -> RunConfig:
         """The run configuration."""
         return self.run.record.config
+
+    @cached_property
+    def encoder(self) -> EncoderConfig:
+        """The network of stage 1. It makes occupancy maps where masks train them, or where they are trained already."""
+        maps_exist = self.init is not None and self.init.manifest.encoder.map_channels > 0
+        if maps_exist or any(record.masks_digest for record in self.records(ENCODER_PART)):
+            return self.config.encoder
+        return msgspec.structs.replace(self.config.encoder, map_channels=0)
 
     @property
     def task(self) -> Task:

@@ -69,7 +69,7 @@ def pack(
         version=MODEL_VERSION,
         task=task,
         preprocessing_digest=task.preprocessing.digest(),
-        encoder=EncoderArchitecture.of(config.encoder),
+        encoder=EncoderArchitecture.of(context.encoder),
         descriptor_size=network.descriptor_size,
         summary_size=network.summary_size,
         fusion=FusionArchitecture.of(head.config),

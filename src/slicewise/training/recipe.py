@@ -15,15 +15,13 @@ from slicewise.errors import DatasetError
 from slicewise.models.fusion import build_head
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress, no_progress
-from slicewise.training.context import TrainingContext, derived_seed
+from slicewise.training.context import CALIBRATION_PART, ENCODER_PART, FUSION_PART, TrainingContext, derived_seed
 from slicewise.training.descriptors import describe
 from slicewise.training.hardware import resolve_hardware
 from slicewise.training.packing import pack
 from slicewise.training.run_folder import RunRecord, library_versions, open_run, start_run
 from slicewise.training.stage1 import train_stage1
 from slicewise.training.stage2 import apply_head, train_stage2
-
-ENCODER_PART, FUSION_PART, CALIBRATION_PART = "encoder", "fusion", "calibration"
 
 
 def train(

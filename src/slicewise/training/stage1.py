@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from slicewise.config import EncoderConfig
 from slicewise.data.datasets import SliceBatch, SliceDataset, epoch_indices, slice_batches
 from slicewise.data.store import SeriesRecord
 from slicewise.errors import ConfigError, DatasetError, TrainingError
@@ -17,7 +18,7 @@ from slicewise.files import write_bytes_atomically
 from slicewise.imaging.channels import channel_count
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.export import load_networks, round_to_stored_precision
-from slicewise.models.losses import weighted_bce
+from slicewise.models.losses import occupancy_loss, weighted_bce
 from slicewise.package import ModelPackage
 from slicewise.task import Task
 from slicewise.training.context import TrainingContext
@@ -69,19 +70,25 @@ def _initial_network(context: TrainingContext) -> DescriptorNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed("initial weights of stage 1"))
         network = build_encoder(
-            context.config.encoder,
+            context.encoder,
             channels=channel_count(task),
             size=task.preprocessing.size,
             labels=len(task.labels),
         )
     if context.init is not None:
-        _start_from(network, context.init, task)
+        _start_from(network, context.encoder, context.init, task)
     return network
 
 
 def _stage(context: TrainingContext, network: DescriptorNetwork, records: Sequence[SeriesRecord]) -> Stage[SliceBatch]:
     settings, device = context.config.stage1, context.hardware.device
-    slices = SliceDataset(context.dataset, records, settings.augment, seed=context.seed("slices"))
+    slices = SliceDataset(
+        context.dataset,
+        records,
+        settings.augment,
+        masks=network.pyramid is not None and settings.map_weight > 0,
+        seed=context.seed("slices"),
+    )
     if len(slices) == 0:
         raise DatasetError("no slice of the training patients has a known label. Prepare the dataset with --labels")
     epoch_size = len(epoch_indices(slices, 0, settings.negative_share))
@@ -99,20 +106,25 @@ def _stage(context: TrainingContext, network: DescriptorNetwork, records: Sequen
         )
 
     def loss(network: nn.Module, batch: SliceBatch) -> Tensor:
-        _, slice_logits, _ = network(batch.channels.to(device, memory_format=torch.channels_last))
-        return weighted_bce(
-            slice_logits.float(),
+        assert isinstance(network, DescriptorNetwork)
+        outputs = network.describe(batch.channels.to(device, memory_format=torch.channels_last))
+        of_labels = weighted_bce(
+            outputs.slice_logits.float(),
             batch.labels.to(device),
             batch.known.to(device),
             label_weights,
             batch.weights.to(device),
         )
+        if outputs.maps is None or not batch.has_masks.any():
+            return of_labels
+        of_maps = occupancy_loss(outputs.maps.float(), batch.occupancy.to(device), batch.has_masks.to(device))
+        return of_labels + settings.map_weight * of_maps
 
     channels_last = network.to(memory_format=torch.channels_last)
     return Stage("Stage 1", channels_last, batches, epoch_size // batch_size, loss, settings)
 
 
-def _start_from(network: DescriptorNetwork, init: ModelPackage, task: Task) -> None:
+def _start_from(network: DescriptorNetwork, config: EncoderConfig, init: ModelPackage, task: Task) -> None:
     if len(init.manifest.task.channels) != len(task.channels):
         raise ConfigError(
             f"--init: that model reads {len(init.manifest.task.channels)} channels, the task has {len(task.channels)}"
@@ -125,5 +137,21 @@ def _start_from(network: DescriptorNetwork, init: ModelPackage, task: Task) -> N
             f"--init: that model's encoder is '{init.manifest.encoder.name}' with pooling "
             f"'{init.manifest.encoder.pooling}'; set encoder.name and encoder.pooling to the same"
         ) from error
+    theirs, ours = init.manifest.encoder.map_channels, config.map_channels
+    if theirs and ours and theirs != ours:
+        raise ConfigError(
+            f"--init: that model has encoder.map_channels={theirs}, the configuration {ours}. Set the same"
+        )
     if init.manifest.task.label_names == task.label_names:
-        network.slice_classifier.load_state_dict(trained.slice_classifier.state_dict())
+        _take_classifier(network.slice_classifier, trained.slice_classifier)
+        if network.pyramid is not None and trained.pyramid is not None:
+            network.pyramid.load_state_dict(trained.pyramid.state_dict())
+
+
+@torch.no_grad()
+def _take_classifier(classifier: nn.Linear, trained: nn.Linear) -> None:
+    """Takes the weights of all inputs that both have: one of the networks may lack the summaries, which come last."""
+    shared = min(classifier.in_features, trained.in_features)
+    classifier.weight.zero_()
+    classifier.weight[:, :shared] = trained.weight[:, :shared]
+    classifier.bias.copy_(trained.bias)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import nibabel.orientations
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pytest
+
+from slicewise.data.mask_files import MaskFiles
+from slicewise.data.occupancy import Occupancy
+from slicewise.data.prepare import PreparationSummary, prepare
+from slicewise.data.store import Dataset, SeriesRecord
+from slicewise.task import OCCUPANCY_STRIDE, Task, load_task
+from tiny import write_tiny
+
+NIFTI: Any = nibabel  # has no types
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four patients with squares in two of them, masks of the squares beside their images."""
+    folder = tmp_path_factory.mktemp("masks")
+    write_tiny(folder, patients=4)
+    for images in (folder / "images").iterdir():
+        series_uid, hu = read_hu(images)
+        write_mask(folder / "masks" / f"{series_uid}.nii.gz", squares(hu))
+    return folder
+
+
+def read_hu(folder: Path) -> tuple[str, npt.NDArray[np.float64]]:
+    headers = [pydicom.dcmread(path) for path in folder.rglob("*") if path.is_file()]
+    headers.sort(key=lambda header: float(header.ImagePositionPatient[2]))
+    hu = np.stack([header.pixel_array * header.RescaleSlope + header.RescaleIntercept for header in headers])
+    return headers[0].SeriesInstanceUID, hu
+
+
+def squares(values: npt.NDArray[np.float64] | npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
+    """Bits of bright (1) and dark (2) squares, by the HU that only they have."""
+    bright = (values > 90) & (values < 400)
+    dark = (values < -10) & (values > -200)
+    return bright.astype(np.uint8) + np.uint8(2) * dark.astype(np.uint8)
+
+
+def write_mask(path: Path, mask: npt.NDArray[np.uint8], axes: str = "LPS") -> None:
+    """Writes a mask of shape (slices, rows, columns), its axes stored in the given directions."""
+    image = NIFTI.Nifti1Image(mask.transpose(2, 1, 0), np.diag([-3.5, -3.5, 5.0, 1.0]))
+    stored, wanted = NIFTI.orientations.io_orientation(image.affine), NIFTI.orientations.axcodes2ornt(axes)
+    turned = image.as_reoriented(NIFTI.orientations.ornt_transform(stored, wanted))
+    assert "".join(NIFTI.aff2axcodes(turned.affine)) == axes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    NIFTI.save(turned, path)
+
+
+def make(folder: Path, output: Path, masks: Path | None) -> PreparationSummary:
+    task = load_task(folder / "squares.toml")
+    return prepare(output, "table", [folder / "images"], folder / "labels.csv", task, masks=masks, workers=1)
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    make(folder, folder / "dataset", folder / "masks")
+    return Dataset.open(folder / "dataset")
+
+
+def positive_record(dataset: Dataset) -> SeriesRecord:
+    return next(record for record in dataset.records if (record.label_array[:, 0] == 1).any())
+
+
+def shares_of(dataset: Dataset, record: SeriesRecord) -> npt.NDArray[np.float64]:
+    """Share of every cell that squares fill, by the values of the network input, shape (rows, 2, cells, cells)."""
+    mask = squares(dataset.input(record).values)
+    cells = mask.shape[1] // OCCUPANCY_STRIDE
+    blocks = mask.reshape(-1, cells, OCCUPANCY_STRIDE, cells, OCCUPANCY_STRIDE)
+    return np.stack([(blocks & bit > 0).mean(axis=(2, 4)) for bit in (1, 2)], axis=1)
+
+
+def test_masks_lie_where_the_images_show_the_finding(dataset: Dataset) -> None:
+    for record in dataset.records:
+        masks = dataset.masks(record) / 255
+        # Resampling blurs the edges of squares, some of whose pixels then are out of their range of HU.
+        np.testing.assert_allclose(masks[:, 1:], shares_of(dataset, record), atol=0.25)
+        np.testing.assert_allclose(masks[:, 0], masks[:, 1:].sum(axis=1), atol=0.01)
+        assert np.array_equal(masks[:, 1:].max(axis=(2, 3)) > 0, dataset.row_labels(record)[:, 1:] == 1)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LAI", "PSL", "SRA", "IRP"])
+def test_any_order_and_direction_of_axes_gives_the_same(
+    folder: Path, dataset: Dataset, tmp_path: Path, axes: str
+) -> None:
+    record = positive_record(dataset)
+    images = next(path for path in (folder / "images").iterdir() if read_hu(path)[0] == record.series_uid)
+    write_mask(tmp_path / f"{record.series_uid}.nii", squares(read_hu(images)[1]), axes)
+    assert np.array_equal(read(tmp_path, dataset.task, record), dataset.masks(record))
+
+
+def read(folder: Path, task: Task, record: SeriesRecord) -> Occupancy:
+    masks = MaskFiles.find(folder, task).of(record)
+    assert masks is not None
+    return masks
+
+
+@pytest.mark.parametrize("orientation", [[-1, 0, 0, 0, 1, 0], [0, 1, 0, 1, 0, 0], [-1, 0, 0, 0, -1, 0]])
+def test_images_in_any_direction_get_the_same_masks(
+    folder: Path, dataset: Dataset, tmp_path: Path, orientation: list[int]
+) -> None:
+    record = positive_record(dataset)
+    turned = tmp_path / "images"
+    turned.mkdir()
+    for source in (folder / "images").rglob("*"):
+        if source.is_file():
+            header = pydicom.dcmread(source)
+            if header.SeriesInstanceUID == record.series_uid:
+                turn_image(header, orientation)
+                header.save_as(turned / source.name)
+    prepare(tmp_path / "dataset", "table", [turned], None, dataset.task, masks=folder / "masks", workers=1)
+    other = Dataset.open(tmp_path / "dataset")
+    assert other.records[0].step_px != record.step_px or other.records[0].transposed != record.transposed
+    np.testing.assert_allclose(other.masks(other.records[0]) / 255, dataset.masks(record) / 255, atol=0.01)
+
+
+def turn_image(header: pydicom.Dataset, orientation: list[int]) -> None:
+    """Stores the same picture of the patient with other directions of rows and columns."""
+    stored = header.pixel_array
+    if orientation[0] == 0:
+        stored = stored.T
+    if orientation[0] == -1:
+        stored = stored[:, ::-1]
+    if orientation[4] == -1:
+        stored = stored[::-1]
+    extent = 3.5 * (stored.shape[0] - 1)
+    header.ImageOrientationPatient = orientation
+    x, y, z = header.ImagePositionPatient
+    header.ImagePositionPatient = [
+        x + extent * (orientation[0] == -1),
+        y + extent * (orientation[4] == -1),
+        z,
+    ]
+    header.PixelData = np.ascontiguousarray(stored).tobytes()
+
+
+def test_a_later_call_changes_masks_without_reading_images(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "dataset"
+    assert make(folder, output, None).masked_series == 0
+    without = Dataset.open(output)
+    with_masks = make(folder, output, folder / "masks")
+    assert (with_masks.kept, with_masks.masked_series) == (4, 4)
+    digest = Dataset.open(output).digest()
+    assert digest != without.digest()
+    record = Dataset.open(output).records[0]
+    lost = next(path for path in (output / "series").glob("*/masks.npy"))
+    lost.unlink()
+    assert make(folder, output, folder / "masks").masked_series == 4
+    assert lost.is_file()
+    assert Dataset.open(output).digest() == digest
+    assert make(folder, output, None).masked_series == 0
+    assert not list(output.rglob("masks.npy"))
+    assert Dataset.open(output).digest() == without.digest()
+    assert record.masks_digest
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("slices", "has 9 slices, its series 10"),
+        ("values", "values from 0 to 4. Expected whole numbers from 0 to 3"),
+        ("fractions", "Expected whole numbers"),
+        ("truncated", "Copy"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_told_and_left_out(
+    dataset: Dataset, tmp_path: Path, damage: str, told: str
+) -> None:
+    record = positive_record(dataset)
+    path = tmp_path / f"{record.series_uid}.nii.gz"
+    mask = np.zeros((10, 64, 64), dtype=np.uint8)
+    if damage == "slices":
+        mask = mask[1:]
+    elif damage == "values":
+        mask[3, 20, 20] = 4
+    write_mask(path, mask)
+    if damage == "fractions":
+        NIFTI.save(NIFTI.Nifti1Image(np.full((64, 64, 10), 0.5, dtype=np.float32), np.diag([-3.5, -3.5, 5, 1])), path)
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-20])
+    files = MaskFiles.find(tmp_path, dataset.task)
+    assert files.of(record) is None
+    (warning,) = files.warnings()
+    assert warning.code == "unusable_masks"
+    assert path.name in warning.message
+    assert told in warning.message
+
+
+def test_masks_of_no_series_are_told(folder: Path, tmp_path: Path) -> None:
+    write_mask(tmp_path / "masks" / "1.2.3.nii.gz", np.zeros((10, 64, 64), dtype=np.uint8))
+    summary = make(folder, tmp_path / "dataset", tmp_path / "masks")
+    assert summary.masked_series == 0
+    assert [warning.message for warning in summary.warnings if warning.code == "unused_masks"] == [
+        f"1 masks belong to no prepared series (as {tmp_path / 'masks' / '1.2.3.nii.gz'}): they are unused"
+    ]
