@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from dicom_files import seeded_uid, write_series
@@ -64,6 +66,18 @@ def test_a_summary_is_printed(tmp_path: Path, images: Path, labels: Path, capsys
     assert sorted(Dataset.open(output).splits) == ["A", "B"]
 
 
+def test_masks_are_counted(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    uid = seeded_uid("series", seeded_uid("study", "A"))
+    empty = nibabel.Nifti1Image(np.zeros((16, 16, 8), dtype=np.uint8), np.eye(4))  # type: ignore[no-untyped-call]
+    nibabel.save(empty, masks / f"{uid}.nii.gz")
+    assert call(tmp_path / "dataset", "--layout", "table", "--images", images, "--masks", masks) == 0
+    assert "masks     of 1 series" in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"--masks .*nowhere: there is no such folder"):
+        call(tmp_path / "dataset", "--layout", "table", "--images", images, "--masks", tmp_path / "nowhere")
+
+
 def test_unreadable_input_is_exit_code_3(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (images / "notes.txt").write_text("not a scan", encoding="utf-8")
     assert call(tmp_path / "dataset", "--layout", "table", "--images", images) == 3
@@ -118,7 +132,7 @@ def test_the_help_of_all_commands_loads_nothing_heavy_and_names_one_default_task
 
 
 def test_no_worker_is_a_usage_error(tmp_path: Path, images: Path) -> None:
-    arguments = argparse.Namespace(output=tmp_path / "d", images=[images], labels=None, reads=None, workers=0)
+    arguments = argparse.Namespace(output=tmp_path / "d", images=[images], labels=None, reads=None, masks=None, workers=0)
     with pytest.raises(UsageError, match="--workers 0: expected at least 1"):
         prepare.run(arguments)
 
