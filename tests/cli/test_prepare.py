@@ -132,7 +132,9 @@ def test_the_help_of_all_commands_loads_nothing_heavy_and_names_one_default_task
 
 
 def test_no_worker_is_a_usage_error(tmp_path: Path, images: Path) -> None:
-    arguments = argparse.Namespace(output=tmp_path / "d", images=[images], labels=None, reads=None, masks=None, workers=0)
+    arguments = argparse.Namespace(
+        output=tmp_path / "d", images=[images], labels=None, reads=None, masks=None, workers=0
+    )
     with pytest.raises(UsageError, match="--workers 0: expected at least 1"):
         prepare.run(arguments)
 
