@@ -34,8 +34,7 @@ GROUPS = {
     "no-cupping": tuple(f"physics.{name}=0" for name in ("cupping", "hardening", "shading_hu")),
     "one-position": (
         "geometry.spacing_mm=[5, 5]",
-        "geometry.tilt_degrees=[15, 15]",
-        *(f"geometry.{name}=0" for name in ("thin", "medium", "thick", "changing", "gap", "overlap")),
+        *(f"geometry.{name}=0" for name in ("thin", "medium", "thick", "changing", "gap", "overlap", "tilted")),
         *(f"geometry.{name}=0" for name in ("pitch_degrees", "roll_degrees", "yaw_degrees", "off_center_mm")),
     ),
     "one-brain": (
@@ -72,7 +71,7 @@ def main() -> None:
         resume = ("--resume",) if (run_folder / "run.json").is_file() else ()
         settings = (*RECIPE, f"stage1.epochs={arguments.epochs}")
         call("train", dataset, "--output", run_folder, *resume, *(f"--set={setting}" for setting in settings))
-    first, *others = (output / name for name in arguments.only)
+    first, *others = (output / name for name in GROUPS if name in arguments.only)
     compared = [part for other in others for part in ("--compare", other)]
     call("evaluate", first, test, *compared, "--output", output / "evaluation")
 

@@ -1,7 +1,8 @@
 """What each mimic and each effect of the scanner does to a model: the same phantoms, plain and with one thing more.
 
-The studies of a seed have the same brains, hemorrhages and noise whatever is switched on. Scored are slices (`any`),
-with 95 % intervals from resamples of the patients; "flagged" is at the model's own threshold.
+The studies of a seed have the same brains, hemorrhages and noise whatever is switched on; only surgery moves blood to
+where it was done. Scored are slices (`any`), with 95 % intervals from resamples of the patients; "flagged" is at the
+model's own threshold.
 
     python benchmarks/phantom_effects.py MODEL [--studies 24] [--seed 1000] [--workers 2] [--only NAME ...]
 """
@@ -67,6 +68,8 @@ SCANNER = {
     "metal (coil)": ("physics.metal=1", "mimics.coil=1"),
 }
 
+CONDITIONS = {"plain": (), **SCANNER, **{name.replace("_", " "): (f"mimics.{name}=1",) for name in MIMICS}}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -96,9 +99,9 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=24, help="studies of every condition (%(default)s)")
     parser.add_argument("--seed", type=int, default=1000, help="seed of the phantoms (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes (%(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these conditions alone, beside the plain one")
+    parser.add_argument("--only", nargs="+", choices=CONDITIONS, metavar="NAME", help="these alone, beside plain")
     arguments = parser.parse_args()
-    conditions = {"plain": (), **SCANNER, **{name.replace("_", " "): (f"mimics.{name}=1",) for name in MIMICS}}
+    conditions = CONDITIONS
     if arguments.only:
         conditions = {name: conditions[name] for name in ("plain", *arguments.only)}
     jobs = [

@@ -2,7 +2,7 @@
 
     python benchmarks/prevalence.py [--preset clinical] [--studies 400] [--seed 1] [--workers 2]
 
-The share of every label comes with its 95 % interval (studies resampled).
+The share of every label comes with its 95 % interval (patients resampled).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from slicewise.cli.common import terminal_progress
 from slicewise.data.labels import UNKNOWN
+from slicewise.evaluation.bootstrap import patient_multiplicities
 from slicewise.phantom.labels import LABELS
 from slicewise.phantom.parameters import PhantomParameters, override_parameters
 from slicewise.phantom.pool import run_jobs
 from slicewise.phantom.prevalence import PRESETS
-from slicewise.phantom.study import generate_study
+from slicewise.phantom.study import generate_study, patient_index
 
 # Of the 674,258 slices of the training set of the RSNA 2019 challenge.
 RSNA = {
@@ -53,26 +54,28 @@ def main() -> None:
     jobs = [Job(arguments.seed, index, parameters) for index in range(arguments.studies)]
     progress = terminal_progress(quiet=False)
     found = run_jobs(labels_of, jobs, arguments.workers)
-    studies = list(progress(found, description="studies", total=len(jobs), unit="study"))
-    report(studies)
+    studies = dict(progress(found, description="studies", total=len(jobs), unit="study"))
+    patients = [patient_index(arguments.seed, index, parameters) for index in sorted(studies)]
+    report([studies[index] for index in sorted(studies)], np.array(patients))
 
 
-def labels_of(job: Job) -> npt.NDArray[np.int8]:
-    return generate_study(job.seed, job.index, job.parameters).labels
+def labels_of(job: Job) -> tuple[int, npt.NDArray[np.int8]]:
+    return job.index, generate_study(job.seed, job.index, job.parameters).labels
 
 
-def report(studies: list[npt.NDArray[np.int8]]) -> None:
+def report(studies: list[npt.NDArray[np.int8]], patients: npt.NDArray[np.int64]) -> None:
     slices = [len(labels) for labels in studies]
     positive = np.mean([(labels[:, 0] == 1).any() for labels in studies])
     unknown = sum(int((labels == UNKNOWN).any(axis=1).sum()) for labels in studies)
     print(f"{len(studies)} studies, {sum(slices)} slices (median {np.median(slices):.0f} a study)")
     print(f"positive studies {positive:.1%}, slices with a borderline label {unknown / sum(slices):.1%}")
     print("| label | positive slices | RSNA 2019 |\n|---|---|---|")
-    draws = np.random.default_rng(0).integers(0, len(studies), (1000, len(studies)))
+    owners = np.unique(patients, return_inverse=True)[1]
+    draws = patient_multiplicities(int(owners.max()) + 1, 1000, seed=0)[owners].T.astype(np.float64)
     for place, name in enumerate(LABELS):
         positives = np.array([(labels[:, place] == 1).sum() for labels in studies])
         known = np.array([(labels[:, place] != UNKNOWN).sum() for labels in studies])
-        shares = positives[draws].sum(axis=1) / known[draws].sum(axis=1)
+        shares = (draws @ positives) / (draws @ known)
         low, high = np.quantile(shares, (0.025, 0.975))
         print(f"| {name} | {positives.sum() / known.sum():.4f} [{low:.4f}, {high:.4f}] | {RSNA[name]:.3f} |")
 

@@ -58,7 +58,7 @@ def main() -> None:
             ]
             print(f"| {height:g} HU, {decay:g} mm: {name} | {' | '.join(cells)} |")
     changes = [blood_change(arguments.seed, index) for index in range(arguments.studies)]
-    print(f"blood beside the bone changes what is subtracted by {max(changes):.1f} HU at most ({len(changes)} heads)")
+    print(f"blood beside the bone changes what is subtracted (mean at a distance) by {max(changes):.1f} HU at most")
 
 
 def differences(seed: int, index: int, changes: tuple[str, ...]) -> tuple[list[Values], list[Values]]:

@@ -60,6 +60,7 @@ def write_dataset(path: Path, task: Task, *, patients: int, test: int, seed: int
             slab_of_slice=(0, 0, 1, 1, 2, 2),
             origin_px=(0.0, 0.0),
             step_px=(1.0, 1.0),
+            matrix=(512, 512),
             pixel_spacing_mm=(1.0, 1.0),
             tilt_degrees=0.0,
         )

@@ -34,8 +34,8 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pooling: How features over the slice become a descriptor: "avg", "max" or "avgmax" (their mean); empty takes
             what timm gives the encoder. A maximum does not dilute small findings.
         pretrained: Start from ImageNet weights (needs a network or a filled cache).
-        map_channels: Width of the pyramid that makes occupancy maps, where the training series have masks; 0 makes
-            none.
+        map_channels: Width of the pyramid that makes occupancy maps, where the training series have masks or the model
+            to start from (--init) makes maps; 0 makes none.
     """
 
     name: str = "resnet18"
@@ -76,7 +76,8 @@ class Stage1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight_decay: Weight decay of AdamW.
         warmup: Share of the steps in which the learning rate rises.
         negative_share: Share of the slices without any finding that an epoch shows; the loss weights them back.
-        map_weight: Weight of the loss of the occupancy maps (dense supervision) beside the loss of the slice labels.
+        map_weight: Weight of the loss of the occupancy maps (dense supervision) beside the loss of the slice labels. It
+            is a mean over the slices that are shown, whatever `negative_share` is: maps are not calibrated.
         augment: Random changes of the slices.
     """
 

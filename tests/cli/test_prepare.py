@@ -17,6 +17,7 @@ from slicewise.errors import DatasetError, LabelTableError, MissingExtraError, T
 from slicewise.task import load_task, shipped_tasks
 
 TASK = load_task("ich")
+AFFINE = np.diag([-10.0, -10.0, 5.0, 1.0])
 
 
 def call(*arguments: str | Path) -> int:
@@ -70,7 +71,7 @@ def test_masks_are_counted(tmp_path: Path, images: Path, capsys: pytest.CaptureF
     masks = tmp_path / "masks"
     masks.mkdir()
     uid = seeded_uid("series", seeded_uid("study", "A"))
-    empty = nibabel.Nifti1Image(np.zeros((16, 16, 8), dtype=np.uint8), np.eye(4))  # type: ignore[no-untyped-call]
+    empty = nibabel.Nifti1Image(np.zeros((16, 16, 8), dtype=np.uint8), AFFINE)  # type: ignore[no-untyped-call]
     nibabel.save(empty, masks / f"{uid}.nii.gz")
     assert call(tmp_path / "dataset", "--layout", "table", "--images", images, "--masks", masks) == 0
     assert "masks     of 1 series" in capsys.readouterr().out

@@ -33,6 +33,7 @@ def record(name: str, labels: Sequence[tuple[int, ...]]) -> SeriesRecord:
         slab_of_slice=tuple(range(count)),
         origin_px=(0.0, 0.0),
         step_px=(1.0, 1.0),
+        matrix=(512, 512),
         pixel_spacing_mm=(1.0, 1.0),
         tilt_degrees=0.0,
     )

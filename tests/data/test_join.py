@@ -32,6 +32,7 @@ def record(series_uid: str, *sop_uids: str) -> SeriesRecord:
         slab_of_slice=(0,) * count,
         origin_px=(0.0, 0.0),
         step_px=(1.0, 1.0),
+        matrix=(512, 512),
         pixel_spacing_mm=(1.0, 1.0),
         tilt_degrees=0.0,
     )

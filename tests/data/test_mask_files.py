@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nibabel
 import nibabel.orientations
 import numpy as np
@@ -10,10 +12,13 @@ import numpy.typing as npt
 import pydicom
 import pytest
 
-from slicewise.data.mask_files import MaskFiles
-from slicewise.data.occupancy import Occupancy
+from slicewise.data.mask_files import MaskFiles, grid_place
+from slicewise.data.occupancy import Occupancy, coarse_occupancy, digest_of_masks
 from slicewise.data.prepare import PreparationSummary, prepare
 from slicewise.data.store import Dataset, SeriesRecord
+from slicewise.errors import UsageError
+from slicewise.imaging.orientation import Turn
+from slicewise.imaging.preprocess import ModelInput
 from slicewise.task import OCCUPANCY_STRIDE, Task, load_task
 from tiny import write_tiny
 
@@ -151,11 +156,15 @@ def test_a_later_call_changes_masks_without_reading_images(folder: Path, tmp_pat
     digest = Dataset.open(output).digest()
     assert digest != without.digest()
     record = Dataset.open(output).records[0]
-    lost = next(path for path in (output / "series").glob("*/masks.npy"))
-    lost.unlink()
+    files = sorted((output / "series").glob("*/masks.npy"))
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-5])
+    np.save(files[2], 255 - np.load(files[2]))
     assert make(folder, output, folder / "masks").masked_series == 4
-    assert lost.is_file()
-    assert Dataset.open(output).digest() == digest
+    restored = Dataset.open(output)
+    assert restored.digest() == digest
+    assert all(digest_of_masks(restored.masks(item)) == item.masks_digest for item in restored.records)
+    files[3].unlink()
     assert make(folder, output, None).masked_series == 0
     assert not list(output.rglob("masks.npy"))
     assert Dataset.open(output).digest() == without.digest()
@@ -166,7 +175,9 @@ def test_a_later_call_changes_masks_without_reading_images(folder: Path, tmp_pat
     ("damage", "told"),
     [
         ("slices", "has 9 slices, its series 10"),
-        ("values", "values from 0 to 4. Expected whole numbers from 0 to 3"),
+        ("matrix", "has 32 x 64 rows and columns, its series 64 x 64"),
+        ("identity", "pixels of 1 x 1 mm, those of its series 3.5 x 3.5 mm"),
+        ("values", "slice 3 has values from 0 to 4. Expected whole numbers from 0 to 3"),
         ("fractions", "Expected whole numbers"),
         ("truncated", "Copy"),
     ],
@@ -175,23 +186,107 @@ def test_a_mask_that_does_not_fit_is_told_and_left_out(
     dataset: Dataset, tmp_path: Path, damage: str, told: str
 ) -> None:
     record = positive_record(dataset)
-    path = tmp_path / f"{record.series_uid}.nii.gz"
+    path = tmp_path / "below" / f"{record.series_uid}.nii.gz"
     mask = np.zeros((10, 64, 64), dtype=np.uint8)
+    affine = np.diag([-3.5, -3.5, 5, 1])
     if damage == "slices":
         mask = mask[1:]
+    elif damage == "matrix":
+        mask = mask[:, 32:]
     elif damage == "values":
         mask[3, 20, 20] = 4
     write_mask(path, mask)
     if damage == "fractions":
-        NIFTI.save(NIFTI.Nifti1Image(np.full((64, 64, 10), 0.5, dtype=np.float32), np.diag([-3.5, -3.5, 5, 1])), path)
+        NIFTI.save(NIFTI.Nifti1Image(np.full((64, 64, 10), 0.5, dtype=np.float32), affine), path)
+    elif damage == "identity":
+        NIFTI.save(NIFTI.Nifti1Image(mask.transpose(2, 1, 0), np.eye(4)), path)
     elif damage == "truncated":
         path.write_bytes(path.read_bytes()[:-20])
     files = MaskFiles.find(tmp_path, dataset.task)
     assert files.of(record) is None
+    (rejection,) = files.rejected
+    assert (rejection.path, rejection.reason) == (f"below/{path.name}", "bad_mask")
+    assert told in rejection.message
     (warning,) = files.warnings()
     assert warning.code == "unusable_masks"
-    assert path.name in warning.message
     assert told in warning.message
+
+
+def test_unusable_masks_stand_in_rejected_csv(folder: Path, dataset: Dataset, tmp_path: Path) -> None:
+    record = positive_record(dataset)
+    for name in ("a", "b"):
+        write_mask(tmp_path / "masks" / name / f"{record.series_uid}.nii", np.zeros((9, 64, 64), dtype=np.uint8))
+    summary = make(folder, tmp_path / "dataset", tmp_path / "masks")
+    assert (summary.series, summary.masked_series, summary.unreadable) == (4, 0, 2)
+    with (tmp_path / "dataset" / "rejected.csv").open(newline="") as stream:
+        rows = {row["path"]: row for row in csv.DictReader(stream)}
+    assert rows.keys() == {f"{name}/{record.series_uid}.nii" for name in ("a", "b")}
+    assert {row["reason"] for row in rows.values()} == {"bad_mask"}
+    assert "a/" in rows[f"b/{record.series_uid}.nii"]["message"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_cell_that_is_filled_is_the_one_that_shows_the_voxel(seed: int) -> None:
+    """Checked with `ModelInput.to_original`, the way back that the pictures of the report use, for all eight turns."""
+    turn = Turn(flip_rows=bool(seed & 1), flip_columns=bool(seed & 2), transposed=bool(seed & 4))
+    task = load_task("ich")
+    rng = np.random.default_rng(seed)
+    matrix, slices = (90, 120), 3
+    canonical = turn.swap(matrix)
+    origin, step = (-7.3, 4.6), (0.55, 0.5)
+    origin_px, step_px = turn.grid_in_original(origin, step, matrix)
+    size = task.preprocessing.size
+    cells = size // OCCUPANCY_STRIDE
+    model_input = ModelInput(
+        values=np.zeros((slices, size, size), dtype=np.int16),
+        positions_mm=np.arange(slices, dtype=np.float64),
+        duplicate_rank=np.zeros(slices, dtype=np.int64),
+        slab_of_slice=np.arange(slices),
+        origin_px=origin_px,
+        step_px=step_px,
+        transposed=turn.transposed,
+    )
+    wanted = rng.integers(4, cells - 4, 2)
+    centre = OCCUPANCY_STRIDE * (wanted + 0.5) - 0.5
+    voxel = np.rint(np.array(model_input.to_original(*centre))).astype(int)
+    original = np.zeros((slices, *matrix), dtype=np.float32)
+    original[1, voxel[0], voxel[1]] = 1.0
+    upright = np.ascontiguousarray(turn.apply(original))
+    assert upright.shape[1:] == canonical
+    record = msgspec.structs.replace(
+        empty_record(slices), matrix=matrix, origin_px=origin_px, step_px=step_px, transposed=turn.transposed
+    )
+    masks = coarse_occupancy({"epidural": upright}, grid_place(record), task)
+    assert np.argwhere(masks[:, 1]).tolist() == [[1, *wanted.tolist()]]
+    assert masks[1, 1].max() == round(255 / (OCCUPANCY_STRIDE**2 * step[0] * step[1]))
+
+
+def empty_record(slices: int) -> SeriesRecord:
+    return SeriesRecord(
+        patient_id="",
+        study_uid="",
+        series_uid="",
+        source_digest="",
+        slices=(),
+        positions_mm=(),
+        labels=(),
+        row_positions_mm=(),
+        duplicate_rank=(),
+        slab_of_slice=tuple(range(slices)),
+        origin_px=(0.0, 0.0),
+        step_px=(1.0, 1.0),
+        matrix=(1, 1),
+        pixel_spacing_mm=(1.0, 1.0),
+        tilt_degrees=0.0,
+    )
+
+
+def test_a_grid_that_cannot_hold_masks_is_refused_at_once(folder: Path, tmp_path: Path) -> None:
+    task = load_task(folder / "squares.toml")
+    odd = msgspec.structs.replace(task, preprocessing=msgspec.structs.replace(task.preprocessing, size=30))
+    with pytest.raises(UsageError, match=r"preprocessing\.size is 30.*multiple of 8.*leave masks out"):
+        prepare(tmp_path / "dataset", "table", [folder / "images"], None, odd, masks=folder / "masks", workers=1)
+    assert not (tmp_path / "dataset").exists()
 
 
 def test_masks_of_no_series_are_told(folder: Path, tmp_path: Path) -> None:
@@ -199,5 +294,5 @@ def test_masks_of_no_series_are_told(folder: Path, tmp_path: Path) -> None:
     summary = make(folder, tmp_path / "dataset", tmp_path / "masks")
     assert summary.masked_series == 0
     assert [warning.message for warning in summary.warnings if warning.code == "unused_masks"] == [
-        f"1 masks belong to no prepared series (as {tmp_path / 'masks' / '1.2.3.nii.gz'}): they are unused"
+        "1 masks belong to no prepared series (as 1.2.3.nii.gz): they are unused"
     ]

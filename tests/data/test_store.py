@@ -36,6 +36,7 @@ def record(series_uid: str = "1.2.3", patient_id: str = "P1", slices: int = 3) -
         slab_of_slice=tuple(range(slices)),
         origin_px=(-3.5, 1 / 3),
         step_px=(0.26, -0.26),
+        matrix=(512, 512),
         pixel_spacing_mm=(0.5, 0.5),
         tilt_degrees=12.5,
         volume_warnings=(ScanWarning("tilted", "Tilted."),),

@@ -26,10 +26,13 @@ def test_any_timm_encoder_gives_descriptors_and_logits(name: str, map_channels: 
     assert (None if maps is None else maps.shape) == ((2, 6, 8, 8) if map_channels else None)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
 @torch.no_grad()
-def test_maps_leave_the_descriptors_as_they_are() -> None:
-    plain = build_encoder(EncoderConfig(map_channels=0), channels=3, size=64, labels=6).eval()
-    with_maps = build_encoder(EncoderConfig(map_channels=8), channels=3, size=64, labels=6).eval()
+def test_maps_leave_the_descriptors_as_they_are(name: str) -> None:
+    plain, with_maps = (
+        build_encoder(EncoderConfig(name=name, map_channels=width), channels=3, size=64, labels=6).eval()
+        for width in (0, 8)
+    )
     with_maps.encoder.load_state_dict(plain.encoder.state_dict())
     channels = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(with_maps(channels)[0], plain(channels)[0])

@@ -22,7 +22,7 @@ from slicewise.models.export import (
 from slicewise.models.fusion import HEADS, FusionHead, build_head
 from slicewise.package import ENCODER, FUSION, ModelPackage
 
-SIZE, CHANNELS = 32, 3
+SIZE, CHANNELS = 40, 3  # the stages of 16 and 32 pixels do not divide 40
 ENCODER_NAME = "mobilenetv3_small_050"
 MAP_CHANNELS = 8
 

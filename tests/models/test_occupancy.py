@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+from slicewise.errors import ConfigError
 from slicewise.models.occupancy import EncoderStage, OccupancyPyramid, encoder_stages, summarise
 
 
@@ -22,6 +23,12 @@ def test_stages_are_those_of_the_stride_and_coarser() -> None:
     assert stages == (EncoderStage(2, 8, 128), EncoderStage(3, 16, 256), EncoderStage(4, 32, 512))
     only = encoder_stages(timm.create_model("vit_tiny_patch16_224", pretrained=False), "vit_tiny_patch16_224", stride=8)
     assert only == (EncoderStage(11, 16, 192),)
+
+
+def test_an_encoder_without_coarse_stages_is_refused() -> None:
+    encoder = timm.create_model("resnet18", pretrained=False)
+    with pytest.raises(ConfigError, match=r"no stage of 64 pixels or more a cell.*encoder\.map_channels=0"):
+        encoder_stages(encoder, "resnet18", stride=64)
 
 
 @pytest.mark.parametrize("finest", [8, 16])

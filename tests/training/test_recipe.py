@@ -130,7 +130,7 @@ def test_masks_train_maps_that_localise(masked_dataset: Dataset, tmp_path: Path)
     network = empty_encoder(package.manifest)
     safetensors.torch.load_model(network, tmp_path / "run" / "stage1" / "network.safetensors")
     network.eval()
-    hits = []
+    hits, fixed = [], []
     for record in masked_dataset.records:
         if masked_dataset.splits[record.patient_id] == "test":
             masks = masked_dataset.masks(record)[:, 0]
@@ -139,10 +139,12 @@ def test_masks_train_maps_that_localise(masked_dataset: Dataset, tmp_path: Path)
                 maps = network.describe(torch.from_numpy(apply_channels(values, masked_dataset.task.channels))).maps
             assert maps is not None
             for row in np.flatnonzero(masks.max(axis=(1, 2)) > 40):
-                peak = int(maps[row, 0].argmax())
-                hits.append(masks[row].ravel()[peak] > 0)
+                filled = masks[row].ravel() > masks[row].max() / 2
+                hits.append(filled[int(maps[row, 0].argmax())])
+                fixed.append(filled)
     assert len(hits) > 5
-    assert np.mean(hits) > 0.8
+    # Better than any cell that does not depend on the slice.
+    assert np.mean(hits) > max(0.7, np.mean(fixed, axis=0).max() + 0.1)
 
 
 def test_an_interrupted_run_with_masks_ends_in_the_same_model(masked_dataset: Dataset, tmp_path: Path) -> None:
@@ -162,8 +164,9 @@ def test_other_masks_are_another_dataset(masked_dataset: Dataset, tmp_path: Path
 def test_without_masks_no_maps_are_made(dataset: Dataset, masked_dataset: Dataset, tmp_path: Path) -> None:
     without = run(dataset, tmp_path / "without")
     assert (without.manifest.encoder.map_channels, without.manifest.summary_size) == (0, 0)
-    unwanted = run(masked_dataset, tmp_path / "unwanted", "encoder.map_channels=0")
-    assert (unwanted.manifest.encoder.map_channels, unwanted.manifest.summary_size) == (0, 0)
+    for number, unwanted in enumerate(("encoder.map_channels=0", "stage1.map_weight=0")):
+        package = run(masked_dataset, tmp_path / f"unwanted-{number}", unwanted)
+        assert (package.manifest.encoder.map_channels, package.manifest.summary_size) == (0, 0)
 
 
 def test_settings_of_pace_may_change_on_the_way(dataset: Dataset, tmp_path: Path) -> None:
@@ -209,6 +212,12 @@ def test_damaged_descriptors_are_made_again(dataset: Dataset, tmp_path: Path) ->
 def test_an_unknown_head_is_refused_before_training(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no head 'lstm'"):
         train(dataset, tmp_path / "run", config("fusion.name=lstm"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_that_cannot_be_built_leaves_no_run_behind(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="resnet19"):
+        train(dataset, tmp_path / "run", config("encoder.name=resnet19"))
     assert not (tmp_path / "run").exists()
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -10,13 +12,14 @@ from conftest import ManifestMaker
 from slicewise.config import EncoderConfig, load_config
 from slicewise.data.prepare import prepare
 from slicewise.data.store import Dataset
+from slicewise.data.writing import write_masks
 from slicewise.errors import ConfigError
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.export import export_encoder, export_fusion, round_to_stored_precision
 from slicewise.models.fusion import build_head
 from slicewise.package import ENCODER, FUSION, ModelPackage
 from slicewise.progress import no_progress
-from slicewise.task import load_task
+from slicewise.task import OCCUPANCY_STRIDE, load_task
 from slicewise.training.context import ENCODER_PART, TrainingContext
 from slicewise.training.hardware import resolve_hardware
 from slicewise.training.recipe import split_training_patients
@@ -85,6 +88,25 @@ def test_a_run_starts_from_all_weights_that_both_have(
             torch.testing.assert_close(after[name], trained[name], rtol=2e-3, atol=1e-5, msg=name)
     stored = safetensors.torch.load_file(tmp_path / "run" / "stage1" / "network.safetensors")
     assert stored.keys() == after.keys()
+
+
+def test_summaries_that_are_new_count_for_nothing_at_first(
+    dataset: Dataset, tmp_path: Path, make_manifest: ManifestMaker
+) -> None:
+    before = trained_network(dataset, 0)
+    shutil.copytree(dataset.path, tmp_path / "masked")
+    for record in dataset.records:
+        cells = dataset.task.preprocessing.size // OCCUPANCY_STRIDE
+        masks = np.zeros((len(record.row_positions_mm), len(dataset.task.labels), cells, cells), dtype=np.uint8)
+        write_masks(tmp_path / "masked", record, masks)
+    masked = Dataset.open(tmp_path / "masked")
+    init = package_of(before, masked, make_manifest)
+    network = start_from(masked, tmp_path / "run", init, f"encoder.map_channels={MAP_CHANNELS}")
+    assert network.pyramid is not None
+    size = network.descriptor_size
+    weight = network.slice_classifier.weight
+    torch.testing.assert_close(weight[:, :size], before.slice_classifier.weight, rtol=2e-3, atol=1e-5)
+    assert weight[:, size:].abs().max() < 1e-6
 
 
 def test_maps_that_are_not_wanted_are_left_out(dataset: Dataset, tmp_path: Path, make_manifest: ManifestMaker) -> None:

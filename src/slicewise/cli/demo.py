@@ -65,18 +65,18 @@ def _steps(output: Path, studies: int, seed: int) -> list[tuple[str, list[str]]]
     )
     steps = (
         (
-            "Phantom studies as DICOM, in the layout of the RSNA 2019 challenge",
-            f"phantom {phantom} --studies {studies} --seed {seed} --layout rsna --matrix {MATRIX} --workers 2",
+            "Phantom studies as DICOM, in the layout of the RSNA 2019 challenge, with masks of the blood",
+            f"phantom {phantom} --studies {studies} --seed {seed} --layout rsna --masks --matrix {MATRIX} --workers 2",
         ),
         (
             "A prepared dataset; a quarter of the patients is held out",
             (
                 f"prepare {dataset} --layout rsna --images {phantom}/stage_2_train "
-                f"--labels {phantom}/stage_2_train.csv --holdout {HOLDOUT} --workers 2"
+                f"--labels {phantom}/stage_2_train.csv --masks {phantom}/masks --holdout {HOLDOUT} --workers 2"
             ),
         ),
         (
-            "Stage 1 (from the weights of the shipped model), axial fusion, calibration",
+            "Stage 1 (labels and masks, from the weights of the shipped model), axial fusion, calibration",
             f"train {dataset} --output {run_folder} {_training(output / 'run', seed)}",
         ),
         (

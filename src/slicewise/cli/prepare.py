@@ -37,8 +37,8 @@ the others (ich: epidural 1, intraparenchymal 2, intraventricular 4, subarachnoi
 
 Without --labels every label is unknown, as for the test images of the challenge: the dataset can be predicted.
 
-A second call goes on where the first one stopped, and joins the labels anew. It needs the same --holdout and
---seed: patients stay in train or test, only new ones are dealt.
+A second call goes on where the first one stopped, and joins labels and masks anew (without --masks there are none). It
+needs the same --holdout and --seed: patients stay in train or test, only new ones are dealt.
 exit code: 0 all was prepared that should be, 3 some input was unreadable (the rest was prepared),
 1 nothing could be prepared, 2 the call is wrong
 """

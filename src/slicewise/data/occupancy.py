@@ -40,6 +40,20 @@ class GridPlace:
     slab_of_slice: npt.NDArray[np.int64]
 
 
+def check_grid(task: Task) -> None:
+    """Checks that the grid of a task can hold masks.
+
+    Raises:
+        UsageError: If its size is no multiple of OCCUPANCY_STRIDE.
+    """
+    size = task.preprocessing.size
+    if size % OCCUPANCY_STRIDE:
+        raise UsageError(
+            f"task '{task.name}': preprocessing.size is {size}. Masks need a multiple of {OCCUPANCY_STRIDE}: change "
+            "it, or leave masks out"
+        )
+
+
 def coarse_occupancy(findings: Mapping[str, Shares], place: GridPlace, task: Task) -> Occupancy:
     """Averages findings over the cells of the coarse grid and the slices of every row of the network input.
 
@@ -55,10 +69,8 @@ def coarse_occupancy(findings: Mapping[str, Shares], place: GridPlace, task: Tas
     Raises:
         UsageError: If the size of the task's grid is no multiple of OCCUPANCY_STRIDE.
     """
-    size = task.preprocessing.size
-    if size % OCCUPANCY_STRIDE:
-        raise UsageError(f"preprocessing.size of task '{task.name}': {size} is no multiple of {OCCUPANCY_STRIDE}")
-    cells, counts = size // OCCUPANCY_STRIDE, np.bincount(place.slab_of_slice)
+    check_grid(task)
+    cells, counts = task.preprocessing.size // OCCUPANCY_STRIDE, np.bincount(place.slab_of_slice)
     result = np.zeros((len(counts), len(task.label_names), cells, cells), dtype=np.float32)
     for name, shares in findings.items():
         along_rows, along_columns = (
@@ -82,6 +94,15 @@ def _cells(origin: float, step: float, pixels: int, cells: int) -> sparse.csr_ar
     place = np.arange(pixels)
     overlap = np.clip(np.minimum(high, place + 0.5) - np.maximum(low, place - 0.5), 0, None)
     return sparse.csr_array((overlap / (OCCUPANCY_STRIDE * step)).astype(np.float32))
+
+
+def stored_digest(folder: Path) -> str:
+    """Returns the digest of the masks that a series folder holds, "" where there are none that can be read."""
+    try:
+        masks: Occupancy = np.lib.format.open_memmap(folder / MASKS, mode="r")
+    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError):
+        return ""
+    return digest_of_masks(masks)
 
 
 def digest_of_masks(masks: Occupancy) -> str:

@@ -21,7 +21,7 @@ from slicewise.data.labels import LabelCounts, count_labels
 from slicewise.data.layouts import read_labels
 from slicewise.data.leaks import SeriesKey, check_no_leak, leak_warnings, linked_patients
 from slicewise.data.mask_files import MaskFiles
-from slicewise.data.occupancy import MASKS, digest_of_masks
+from slicewise.data.occupancy import digest_of_masks, stored_digest
 from slicewise.data.resume import Renamed, check_output, follow_renamed, remove_remains, usable_record
 from slicewise.data.split import SPLIT_NAMES, extend_split
 from slicewise.data.store import DatasetManifest, SeriesRecord, StoredRecords, folder_name
@@ -106,7 +106,7 @@ def prepare(
     if not 0.0 <= holdout <= 1.0:
         raise UsageError(f"holdout {holdout:g}: expected a share of the patients between 0 and 1")
     join = LabelJoin(read_labels(layout, labels, task, reads))
-    mask_files = MaskFiles({}, task) if masks is None else MaskFiles.find(masks, task)
+    mask_files = MaskFiles.none(task) if masks is None else MaskFiles.find(masks, task)
     manifest = DatasetManifest(
         layout, task, task.preprocessing.digest(), slicewise.__version__, holdout=holdout, seed=seed
     )
@@ -139,6 +139,8 @@ def prepare(
             for item in record.rejected:
                 rejected.add(item)
 
+        for item in mask_files.rejected:
+            rejected.add(item)
         splits = totals.split(holdout, seed, known)
         warnings = (
             *join.warnings(labelled=labels is not None),
@@ -217,9 +219,9 @@ def _relabelled(
         before = store.read_record(output / store.SERIES / folder_name(series.series_uid))
         record = join.apply(before, series.patient_id, incomplete=bool(series.unreadable))
         masks = mask_files.of(record)
-        folder = output / store.SERIES / folder_name(series.series_uid)
-        stored = record.masks_digest if (folder / MASKS).is_file() else ""
-        if stored != ("" if masks is None else digest_of_masks(masks)):
+        wanted = "" if masks is None else digest_of_masks(masks)
+        stored = stored_digest(output / store.SERIES / folder_name(series.series_uid))
+        if {record.masks_digest, stored} != {wanted}:
             record = writing.write_masks(output, record, masks)
         elif record != before:
             writing.write_record(output, record)

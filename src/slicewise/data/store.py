@@ -93,6 +93,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         slab_of_slice: `ModelInput.slab_of_slice`, shape (S,).
         origin_px: `ModelInput.origin_px`.
         step_px: `ModelInput.step_px`.
+        matrix: Rows and columns of the original slices.
         pixel_spacing_mm: Distance between rows and between columns of the original slices.
         tilt_degrees: Angle between slice normal and patient axis.
         volume_warnings: `Volume.warnings`.
@@ -117,6 +118,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slab_of_slice: tuple[int, ...]
     origin_px: tuple[float, float]
     step_px: tuple[float, float]
+    matrix: tuple[int, int]
     pixel_spacing_mm: tuple[float, float]
     tilt_degrees: float
     volume_warnings: tuple[ScanWarning, ...] = ()
@@ -216,7 +218,7 @@ class Dataset:
         return rows
 
     def digest(self) -> str:
-        """Returns the SHA-256 over network inputs, ids, labels and splits, in hexadecimal."""
+        """Returns the SHA-256 over network inputs, ids, labels, masks and splits, in hexadecimal."""
         digest = hashlib.sha256(f"{self.manifest.preprocessing_digest} {self.task.label_names}".encode())
         for record in self.records:
             slices = [(item.sop_uid, item.frame) for item in record.slices]

@@ -100,6 +100,7 @@ def _preprocess_series(series: Series, parameters: PreprocessingParameters) -> P
         slab_of_slice=tuple(result.slab_of_slice.tolist()),
         origin_px=(float(result.origin_px[0]), float(result.origin_px[1])),
         step_px=(float(result.step_px[0]), float(result.step_px[1])),
+        matrix=(int(volume.values.shape[1]), int(volume.values.shape[2])),
         pixel_spacing_mm=(float(volume.pixel_spacing_mm[0]), float(volume.pixel_spacing_mm[1])),
         tilt_degrees=float(volume.tilt_degrees),
         volume_warnings=volume.warnings,

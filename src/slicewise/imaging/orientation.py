@@ -6,8 +6,14 @@ Only the eight turns of a square are used, transposition and flips: they move pi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
-from slicewise.volume import FloatImages, Orientation
+import numpy as np
+import numpy.typing as npt
+
+from slicewise.volume import Orientation
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 Pair = tuple[float, float]
 """What belongs to rows, then what belongs to columns."""
@@ -27,7 +33,7 @@ class Turn:
     flip_columns: bool
     transposed: bool
 
-    def apply(self, values: FloatImages) -> FloatImages:
+    def apply(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Returns a view of images, shape (slices, rows, columns), in the canonical orientation."""
         rows, columns = (slice(None, None, -1 if flip else 1) for flip in (self.flip_rows, self.flip_columns))
         turned = values[:, rows, columns]

@@ -32,6 +32,7 @@ REASONS = MappingProxyType(
         "bad_pixels": "Pixels that are no numbers, or larger than any measured value.",
         "bad_rescale": "Rescale slope or intercept is no usable number.",
         "conflicting_sop_uid": "Another file of the series has the same SOP Instance UID and different pixels.",
+        "bad_mask": "A mask whose voxels are not those of its series, or whose values are no labels.",
         # series that do not form a stack
         "no_position": "Image position or orientation is missing, so the slices cannot be ordered.",
         "bad_position": "The image position lies farther from the origin than any scanner reaches.",

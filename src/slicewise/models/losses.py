@@ -41,15 +41,16 @@ def occupancy_loss(maps: Tensor, occupancy: Tensor, has_masks: Tensor) -> Tensor
         has_masks: False for slices whose occupancy is not known, shape (B,).
 
     Returns:
-        A scalar; 0 where no slice has masks.
+        A scalar, of the slices with masks times their share of the batch; 0 where no slice has masks.
     """
+    share = has_masks.to(maps.dtype).mean()
     maps, occupancy = maps[has_masks], occupancy[has_masks]
     if len(maps) == 0:
         return maps.sum()
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(maps, occupancy)
     shares = maps.sigmoid()
     over = (0, 2, 3)
-    # One more cell on either side keeps labels that the batch lacks from having a say.
+    # One more cell on either side: a label that the batch lacks only draws its map towards nothing.
     overlap = 2 * (shares * occupancy).sum(over) + 1
     dice = 1 - overlap / (shares.sum(over) + occupancy.sum(over) + 1)
-    return _CROSS_ENTROPY_WEIGHT * cross_entropy + _DICE_WEIGHT * dice.mean()
+    return share * (_CROSS_ENTROPY_WEIGHT * cross_entropy + _DICE_WEIGHT * dice.mean())

@@ -87,7 +87,7 @@ def encoder_stages(encoder: nn.Module, name: str, stride: int) -> tuple[EncoderS
         stride: Pixels a cell of the maps; finer stages are left out.
 
     Raises:
-        ConfigError: If the encoder does not give the features of its stages.
+        ConfigError: If the encoder does not give the features of its stages, or has none so coarse.
     """
     found = getattr(encoder, "feature_info", None)
     if not hasattr(encoder, "forward_intermediates") or found is None:
@@ -99,7 +99,13 @@ def encoder_stages(encoder: nn.Module, name: str, stride: int) -> tuple[EncoderS
         int(info["reduction"]): EncoderStage(index, int(info["reduction"]), int(info["num_chs"]))
         for index, info in enumerate(found)
     }
-    return tuple(stages[key] for key in sorted(stages) if key >= stride)
+    chosen = tuple(stages[key] for key in sorted(stages) if key >= stride)
+    if not chosen:
+        raise ConfigError(
+            f"encoder.name: '{name}' has no stage of {stride} pixels or more a cell, which occupancy maps need. Set "
+            "encoder.map_channels=0 to train without dense supervision, or choose another encoder"
+        )
+    return chosen
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

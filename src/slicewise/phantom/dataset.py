@@ -116,6 +116,7 @@ def series_record(study: PhantomStudy, model_input: ModelInput, task: Task) -> S
         slab_of_slice=tuple(model_input.slab_of_slice.tolist()),
         origin_px=(float(model_input.origin_px[0]), float(model_input.origin_px[1])),
         step_px=(float(model_input.step_px[0]), float(model_input.step_px[1])),
+        matrix=(int(volume.values.shape[1]), int(volume.values.shape[2])),
         pixel_spacing_mm=volume.pixel_spacing_mm,
         tilt_degrees=float(volume.tilt_degrees),
         volume_warnings=volume.warnings,
@@ -130,7 +131,7 @@ def _folder(output: Path, seed: int, index: int) -> Path:
 
 def _is_whole(output: Path, seed: int, index: int) -> bool:
     folder = _folder(output, seed, index)
-    return (folder / RECORD).is_file() and (folder / MASKS).is_file()
+    return (folder / MASKS).is_file() and (folder / RECORD).is_file() and bool(read_record(folder).masks_digest)
 
 
 def _write_study(job: _Job) -> int:

@@ -95,7 +95,7 @@ class HemorrhageParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         scenarios: How often each scenario comes, None for the preset's.
         subtypes: Subtypes that may come; others are left out of every scenario. Empty for all.
         twins: Share of the odd studies that show the head of the study before them on the same scanner, one of the two
-            with blood and the other without.
+            with blood and the other without: the share of positive studies then goes towards a half.
     """
 
     preset: str = TRAINING
@@ -114,6 +114,8 @@ class HemorrhageParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
             raise UsageError(f"hemorrhage.preset: {self.preset!r} is none of {', '.join(PRESETS)}")
         if not 0 <= self.share_of_positives <= 1:
             raise UsageError(f"hemorrhage.positive_share: {self.positive_share} is not between 0 and 1")
+        if self.twins > 0 and self.share_of_positives in (0, 1):
+            raise UsageError("hemorrhage.twins: needs a positive_share between 0 and 1; of two twins one has blood")
         shares = self.scenario_shares.values()
         if min(shares) < 0 or sum(shares) <= 0:
             raise UsageError("hemorrhage.scenarios: expected shares of at least 0 that are not all 0")

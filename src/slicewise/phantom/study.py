@@ -33,7 +33,7 @@ PHANTOM_VERSION = 2
 """Counts the changes that change a generated study."""
 
 _SECOND_STUDY_SHARE = 2 / 11
-"""Odd studies that go on with the patient before them: 10 % of the patients then have two studies."""
+"""Odd studies, beside twins, that go on with the patient before them: 10 % of the patients then have two studies."""
 
 _ANATOMY, _GEOMETRY, _BLEEDS, _TEXTURE, _IMAGE, _CHAIN, _WARP, _PHYSICS, _STYLE, _COMPANIONS = range(10)
 

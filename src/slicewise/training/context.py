@@ -10,6 +10,7 @@ import msgspec
 
 from slicewise.config import EncoderConfig, RunConfig
 from slicewise.data.store import Dataset, SeriesRecord
+from slicewise.errors import ConfigError
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress
 from slicewise.task import Task
@@ -46,11 +47,8 @@ class TrainingContext:
 
     @cached_property
     def encoder(self) -> EncoderConfig:
-        """The network of stage 1. It makes occupancy maps where masks train them, or where they are trained already."""
-        maps_exist = self.init is not None and self.init.manifest.encoder.map_channels > 0
-        if maps_exist or any(record.masks_digest for record in self.records(ENCODER_PART)):
-            return self.config.encoder
-        return msgspec.structs.replace(self.config.encoder, map_channels=0)
+        """The network of stage 1, see `encoder_config`."""
+        return encoder_config(self.config, self.dataset, self.parts, self.init)
 
     @property
     def task(self) -> Task:
@@ -64,6 +62,34 @@ class TrainingContext:
     def seed(self, purpose: str) -> int:
         """Returns the seed for one purpose."""
         return derived_seed(self.config, purpose)
+
+
+def encoder_config(
+    config: RunConfig, dataset: Dataset, parts: dict[str, str], init: ModelPackage | None
+) -> EncoderConfig:
+    """Returns the network of stage 1: with occupancy maps where masks train them, or where they are trained already.
+
+    Args:
+        config: The run configuration.
+        dataset: A prepared dataset.
+        parts: Part of every training patient.
+        init: A model that the run starts from.
+
+    Raises:
+        ConfigError: If the maps of that model are of another width.
+    """
+    trained = 0
+    if init is not None and init.manifest.task.label_names == dataset.task.label_names:
+        trained = init.manifest.encoder.map_channels
+    wanted = config.encoder.map_channels
+    if trained and wanted and trained != wanted:
+        raise ConfigError(
+            f"--init: that model has encoder.map_channels={trained}, the configuration {wanted}. Set the same"
+        )
+    masks = (record.masks_digest for record in dataset.records if parts.get(record.patient_id) == ENCODER_PART)
+    if trained or (config.stage1.map_weight > 0 and any(masks)):
+        return config.encoder
+    return msgspec.structs.replace(config.encoder, map_channels=0)
 
 
 def derived_seed(config: RunConfig, purpose: str) -> int:

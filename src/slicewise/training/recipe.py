@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+import torch
+
 from slicewise.config import RunConfig
 from slicewise.data.split import split_patients
 from slicewise.data.store import Dataset
 from slicewise.errors import DatasetError
+from slicewise.imaging.channels import channel_count
+from slicewise.models.encoder import build_encoder
 from slicewise.models.fusion import build_head
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress, no_progress
-from slicewise.training.context import CALIBRATION_PART, ENCODER_PART, FUSION_PART, TrainingContext, derived_seed
+from slicewise.training.context import (
+    CALIBRATION_PART,
+    ENCODER_PART,
+    FUSION_PART,
+    TrainingContext,
+    derived_seed,
+    encoder_config,
+)
 from slicewise.training.descriptors import describe
 from slicewise.training.hardware import resolve_hardware
 from slicewise.training.packing import pack
@@ -54,9 +66,8 @@ def train(
         UsageError: If the run folder or a setting does not fit.
     """
     hardware = resolve_hardware(config.hardware)
-    # An unknown head is refused here, before hours of stage 1.
-    build_head(config.fusion, descriptor_size=1, summary_size=0, labels=len(dataset.task.labels))
     parts = split_training_patients(dataset, config, init)
+    _check_networks(dataset, parts, config, init)
     record = RunRecord(
         config=config,
         task=dataset.task.name,
@@ -118,6 +129,17 @@ def split_training_patients(dataset: Dataset, config: RunConfig, init: ModelPack
                 f"'{part}'. Prepare more patients, or change split.encoder and split.fusion"
             )
     return parts
+
+
+def _check_networks(dataset: Dataset, parts: dict[str, str], config: RunConfig, init: ModelPackage | None) -> None:
+    """Refuses what cannot be built before the run folder is made, and before hours of stage 1."""
+    labels = len(dataset.task.labels)
+    build_head(config.fusion, descriptor_size=1, summary_size=0, labels=labels)
+    encoder = msgspec.structs.replace(encoder_config(config, dataset, parts, init), pretrained=False)
+    with torch.random.fork_rng(devices=[]):
+        build_encoder(
+            encoder, channels=channel_count(dataset.task), size=dataset.task.preprocessing.size, labels=labels
+        )
 
 
 def _unless_seen(seen: set[str]) -> str:

@@ -10,7 +10,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from slicewise.config import EncoderConfig
 from slicewise.data.datasets import SliceBatch, SliceDataset, epoch_indices, slice_batches
 from slicewise.data.store import SeriesRecord
 from slicewise.errors import ConfigError, DatasetError, TrainingError
@@ -76,7 +75,7 @@ def _initial_network(context: TrainingContext) -> DescriptorNetwork:
             labels=len(task.labels),
         )
     if context.init is not None:
-        _start_from(network, context.encoder, context.init, task)
+        _start_from(network, context.init, task)
     return network
 
 
@@ -124,7 +123,7 @@ def _stage(context: TrainingContext, network: DescriptorNetwork, records: Sequen
     return Stage("Stage 1", channels_last, batches, epoch_size // batch_size, loss, settings)
 
 
-def _start_from(network: DescriptorNetwork, config: EncoderConfig, init: ModelPackage, task: Task) -> None:
+def _start_from(network: DescriptorNetwork, init: ModelPackage, task: Task) -> None:
     if len(init.manifest.task.channels) != len(task.channels):
         raise ConfigError(
             f"--init: that model reads {len(init.manifest.task.channels)} channels, the task has {len(task.channels)}"
@@ -137,11 +136,6 @@ def _start_from(network: DescriptorNetwork, config: EncoderConfig, init: ModelPa
             f"--init: that model's encoder is '{init.manifest.encoder.name}' with pooling "
             f"'{init.manifest.encoder.pooling}'; set encoder.name and encoder.pooling to the same"
         ) from error
-    theirs, ours = init.manifest.encoder.map_channels, config.map_channels
-    if theirs and ours and theirs != ours:
-        raise ConfigError(
-            f"--init: that model has encoder.map_channels={theirs}, the configuration {ours}. Set the same"
-        )
     if init.manifest.task.label_names == task.label_names:
         _take_classifier(network.slice_classifier, trained.slice_classifier)
         if network.pyramid is not None and trained.pyramid is not None:
