@@ -162,6 +162,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         seed: Seeds everything that is random.
         name: Name of the model; empty takes the name of the run folder.
+        version: Version of the model.
         description: The training data in words, for the model card.
         license: SPDX identifier of the licence under which the weights may be used, for the model card.
         encoder: The network of stage 1.
@@ -173,6 +174,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seed: Seed = 0
     name: str = ""
+    version: str = "1"
     description: str = ""
     license: str = ""
     encoder: EncoderConfig = EncoderConfig()

@@ -20,9 +20,11 @@ from slicewise.errors import UsageError
 from slicewise.imaging.orientation import Turn
 from slicewise.imaging.preprocess import ModelInput
 from slicewise.task import OCCUPANCY_STRIDE, Task, load_task
+from slicewise.volume import SliceReference
 from tiny import write_tiny
 
 NIFTI: Any = nibabel  # has no types
+SLICES = tuple(SliceReference(f"1.{index}", 1, "", index) for index in range(10))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +171,20 @@ def test_a_later_call_changes_masks_without_reading_images(folder: Path, tmp_pat
     assert not list(output.rglob("masks.npy"))
     assert Dataset.open(output).digest() == without.digest()
     assert record.masks_digest
+
+
+def test_pixels_may_be_longer_than_slices_are_thick(tmp_path: Path) -> None:
+    task = load_task("ich")
+    record = msgspec.structs.replace(
+        empty_record(6), series_uid="thin", matrix=(8, 9), pixel_spacing_mm=(4.0, 4.0), slices=SLICES[:6]
+    )
+    mask = np.zeros((6, 8, 9), dtype=np.uint8)
+    mask[2, 3, 4] = 1
+    image = NIFTI.Nifti1Image(mask.transpose(2, 1, 0), np.diag([-4.0, -4.0, 0.6, 1.0]))
+    NIFTI.save(image, tmp_path / "thin.nii")
+    masks = MaskFiles.find(tmp_path, task).of(record)
+    assert masks is not None
+    assert np.argwhere(masks[:, 1])[:, 0].tolist() == [2]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_about_every_tenth_patient_has_two_studies() -> None:
 
 
 def test_twins_are_one_head_with_and_without_blood() -> None:
-    parameters = override_parameters(SMALL, ["hemorrhage.twins=0.8"])
+    parameters = override_parameters(SMALL, ["hemorrhage.positive_share=0.5", "hemorrhage.twins=0.8"])
     index = next(index for index in range(1, 40, 2) if patient_index(21, index, parameters) != index)
     pair = [generate_study(21, number, parameters) for number in (index - 1, index)]
     assert len({study.volume.patient_id for study in pair}) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from slicewise.data.writing import write_masks
 from slicewise.errors import ConfigError
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.export import export_encoder, export_fusion, round_to_stored_precision
-from slicewise.models.fusion import build_head
+from slicewise.models.fusion import FusionHead, build_head
 from slicewise.package import ENCODER, FUSION, ModelPackage
 from slicewise.progress import no_progress
 from slicewise.task import OCCUPANCY_STRIDE, load_task
@@ -52,15 +53,24 @@ def trained_network(dataset: Dataset, map_channels: int) -> DescriptorNetwork:
     return network.eval()
 
 
-def package_of(network: DescriptorNetwork, dataset: Dataset, make_manifest: ManifestMaker) -> ModelPackage:
-    task = dataset.task
+def package_of(dataset: Dataset, map_channels: int, make_manifest: ManifestMaker) -> ModelPackage:
+    task, network = dataset.task, trained_network(dataset, map_channels)
+    head = untrained_head(network)
+    manifest = make_manifest(encoder=NAME, map_channels=map_channels, head=head, task=task)
+    return ModelPackage(manifest, "0" * 64, exported(dataset, map_channels))
+
+
+@functools.cache  # the export takes seconds
+def exported(dataset: Dataset, map_channels: int) -> dict[str, bytes]:
+    task, network = dataset.task, trained_network(dataset, map_channels)
+    encoder = export_encoder(network, channels=len(task.channels), size=task.preprocessing.size)
+    return {ENCODER: encoder, FUSION: export_fusion(untrained_head(network))}
+
+
+def untrained_head(network: DescriptorNetwork) -> FusionHead:
     config = load_config(None, ["fusion.name=none"]).fusion
     sizes = {"descriptor_size": network.descriptor_size, "summary_size": network.summary_size}
-    head = build_head(config, **sizes, labels=len(task.labels))
-    map_channels = MAP_CHANNELS if network.pyramid is not None else 0
-    manifest = make_manifest(encoder=NAME, map_channels=map_channels, head=head, task=task)
-    encoder = export_encoder(network, channels=len(task.channels), size=task.preprocessing.size)
-    return ModelPackage(manifest, "0" * 64, {ENCODER: encoder, FUSION: export_fusion(head)})
+    return build_head(config, **sizes, labels=network.slice_classifier.out_features)
 
 
 def start_from(dataset: Dataset, folder: Path, init: ModelPackage, *overrides: str) -> DescriptorNetwork:
@@ -77,7 +87,7 @@ def test_a_run_starts_from_all_weights_that_both_have(
     dataset: Dataset, tmp_path: Path, make_manifest: ManifestMaker, theirs: int
 ) -> None:
     before = trained_network(dataset, theirs)
-    init = package_of(before, dataset, make_manifest)
+    init = package_of(dataset, theirs, make_manifest)
     network = start_from(dataset, tmp_path / "run", init, f"encoder.map_channels={MAP_CHANNELS}")
     # Maps that are trained are kept, though no series has masks; none are made where none were and nothing trains them.
     assert (network.pyramid is None) == (theirs == 0)
@@ -100,7 +110,7 @@ def test_summaries_that_are_new_count_for_nothing_at_first(
         masks = np.zeros((len(record.row_positions_mm), len(dataset.task.labels), cells, cells), dtype=np.uint8)
         write_masks(tmp_path / "masked", record, masks)
     masked = Dataset.open(tmp_path / "masked")
-    init = package_of(before, masked, make_manifest)
+    init = package_of(dataset, 0, make_manifest)
     network = start_from(masked, tmp_path / "run", init, f"encoder.map_channels={MAP_CHANNELS}")
     assert network.pyramid is not None
     size = network.descriptor_size
@@ -111,7 +121,7 @@ def test_summaries_that_are_new_count_for_nothing_at_first(
 
 def test_maps_that_are_not_wanted_are_left_out(dataset: Dataset, tmp_path: Path, make_manifest: ManifestMaker) -> None:
     before = trained_network(dataset, MAP_CHANNELS)
-    init = package_of(before, dataset, make_manifest)
+    init = package_of(dataset, MAP_CHANNELS, make_manifest)
     network = start_from(dataset, tmp_path / "run", init, "encoder.map_channels=0")
     assert network.pyramid is None
     size = network.descriptor_size
@@ -121,6 +131,6 @@ def test_maps_that_are_not_wanted_are_left_out(dataset: Dataset, tmp_path: Path,
 
 
 def test_maps_of_another_width_are_refused(dataset: Dataset, tmp_path: Path, make_manifest: ManifestMaker) -> None:
-    init = package_of(trained_network(dataset, MAP_CHANNELS), dataset, make_manifest)
+    init = package_of(dataset, MAP_CHANNELS, make_manifest)
     with pytest.raises(ConfigError, match=r"encoder\.map_channels=8, the configuration 16"):
         start_from(dataset, tmp_path / "run", init, "encoder.map_channels=16")

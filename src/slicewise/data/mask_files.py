@@ -130,13 +130,13 @@ def _flipped(origin: float, pixels: int, *, flip: bool) -> float:
 
 def _read_canonical(source: Source, record: SeriesRecord, labels: int) -> Bits:
     """Reads a mask, slices from feet to head, columns to the left, rows to the back."""
-    headers = read_nifti_headers(source, _MODALITY)
+    headers = read_nifti_headers(source, _MODALITY, axial=True)
     first, last = headers[0], headers[-1]
     assert first.image_orientation is not None
     turn = turn_to_canonical(first.image_orientation)
     _check_voxels(headers, turn, record)
     images: list[Bits] = []
-    for index, image in enumerate(decode_nifti(source, headers)):
+    for index, image in enumerate(decode_nifti(source, headers, axial=True)):
         if isinstance(image, UnreadableFileError):
             raise image
         images.append(_whole_numbers(image, index, most=(1 << labels) - 1, file=source.file))

@@ -49,7 +49,7 @@ def series_name(name: str) -> str:
     return stem[: len(stem) - len(suffix)]
 
 
-def read_nifti_headers(source: Source, modality: str) -> tuple[SliceHeader, ...]:
+def read_nifti_headers(source: Source, modality: str, *, axial: bool = False) -> tuple[SliceHeader, ...]:
     """Reads the header of a file; of a compressed one only its beginning is unpacked.
 
     The slices are those of the stored axis nearest to the patient's axis, unless the voxels are so much longer along
@@ -59,6 +59,7 @@ def read_nifti_headers(source: Source, modality: str) -> tuple[SliceHeader, ...]
     Args:
         source: The file.
         modality: What it holds.
+        axial: It goes with axial images, and so do its slices, however long the voxels are along other axes.
 
     Returns:
         One header a slice, from the first along the stored axis on.
@@ -66,7 +67,7 @@ def read_nifti_headers(source: Source, modality: str) -> tuple[SliceHeader, ...]
     Raises:
         UnreadableFileError: If it is no NIfTI file, or not of one grey-valued volume with a usable geometry.
     """
-    grid = _read_grid(source)
+    grid = _read_grid(source, axial=axial)
     name = series_name(source.file)
     steps = np.linalg.norm(grid.affine[:3, :3], axis=0)
     along_row, along_column = grid.affine[:3, grid.column_axis], grid.affine[:3, grid.row_axis]
@@ -104,7 +105,9 @@ def read_nifti_headers(source: Source, modality: str) -> tuple[SliceHeader, ...]
     )
 
 
-def decode_nifti(source: Source, headers: Sequence[SliceHeader]) -> Iterator[FloatImages | UnreadableFileError]:
+def decode_nifti(
+    source: Source, headers: Sequence[SliceHeader], *, axial: bool = False
+) -> Iterator[FloatImages | UnreadableFileError]:
     """Decodes slices of a file, which is read once.
 
     CT values below -1024 HU become -1024 HU.
@@ -112,6 +115,7 @@ def decode_nifti(source: Source, headers: Sequence[SliceHeader]) -> Iterator[Flo
     Args:
         source: The file.
         headers: Slices of it.
+        axial: As they were read with.
 
     Yields:
         For every header, in order, values of shape (rows, columns), or why they cannot be used.
@@ -119,7 +123,7 @@ def decode_nifti(source: Source, headers: Sequence[SliceHeader]) -> Iterator[Flo
     Raises:
         UnreadableFileError: If the file cannot be decoded, or is to be a CT and is not in HU.
     """
-    values = _read_values(source, _read_grid(source))
+    values = _read_values(source, _read_grid(source, axial=axial))
     is_ct = headers[0].modality == "CT"
     if is_ct and not np.any((values > _LOWEST_AIR_HU) & (values < _HIGHEST_AIR_HU)):
         raise UnreadableFileError(
@@ -146,9 +150,9 @@ def _slice(values: FloatImages, header: SliceHeader, *, is_ct: bool) -> FloatIma
     return image
 
 
-def _read_grid(source: Source) -> Grid:
+def _read_grid(source: Source, *, axial: bool) -> Grid:
     with source.open() as stream:
-        grid = parse_grid(source.file, _read(source, stream, 0, HEADER_BYTES))
+        grid = parse_grid(source.file, _read(source, stream, 0, HEADER_BYTES), axial=axial)
         packed, length = _is_packed(stream), stream.seek(0, 2)
     if not packed and length < grid.offset + grid.voxel_bytes:
         raise _truncated(source, length, grid)

@@ -80,12 +80,14 @@ class Grid:
         return ("NIFTI", *no_orientation, *other_axis)
 
 
-def parse_grid(file: str, content: bytes) -> Grid:
+def parse_grid(file: str, content: bytes, *, axial: bool = False) -> Grid:
     """Reads a header.
 
     Args:
         file: Name of the file, for messages.
         content: The first `HEADER_BYTES` bytes of the unpacked file, or all that it has.
+        axial: The file goes with axial images: slices lie along the axis nearest to the patient's, however long the
+            voxels are.
 
     Raises:
         UnreadableFileError: If it is no header of NIfTI in one file, or not of one grey-valued volume with a usable
@@ -96,7 +98,7 @@ def parse_grid(file: str, content: bytes) -> Grid:
     dtype = _dtype(file, header)
     _refuse_too_large(file, shape, dtype)
     affine, has_orientation = _affine(file, header)
-    slice_axis = _slice_axis(affine)
+    slice_axis = _slice_axis(affine, axial=axial)
     row_axis, column_axis = _plane(affine, slice_axis)
     problem = matrix_problem(shape[row_axis], shape[column_axis])
     if problem:
@@ -231,10 +233,10 @@ def _affine_problem(affine: Floats) -> tuple[str, str]:
     return "", ""
 
 
-def _slice_axis(affine: Floats) -> int:
+def _slice_axis(affine: Floats, *, axial: bool) -> int:
     steps = np.linalg.norm(affine[:3, :3], axis=0)
-    axial, longest = int(np.argmax(np.abs(affine[2, :3]) / steps)), int(np.argmax(steps))
-    return longest if steps[longest] > _THICK * steps[axial] else axial
+    upright, longest = int(np.argmax(np.abs(affine[2, :3]) / steps)), int(np.argmax(steps))
+    return longest if steps[longest] > _THICK * steps[upright] and not axial else upright
 
 
 def _plane(affine: Floats, slice_axis: int) -> tuple[int, int]:

@@ -155,7 +155,8 @@ def plan_study(seed: int, index: int, parameters: PhantomParameters, *, tissue: 
     anatomy = sample_anatomy(stream(seed, patient, _ANATOMY), parameters.mimics, parameters.anatomy)
     hemorrhages = sample_hemorrhages(stream(seed, scanned, _BLEEDS), parameters.hemorrhage, anatomy.surgery)
     if scanned != index:  # a twin: with blood if the other has none
-        others = msgspec.structs.replace(parameters.hemorrhage, positive_share=0.0 if hemorrhages else 1.0)
+        share = 0.0 if hemorrhages else 1.0
+        others = msgspec.structs.replace(parameters.hemorrhage, positive_share=share, twins=0.0)
         hemorrhages = sample_hemorrhages(stream(seed, index, _BLEEDS), others, anatomy.surgery)
     head = render_head(anatomy, hemorrhages, stream(seed, patient, _TEXTURE), tissue=tissue)
     geometry = sample_geometry(stream(seed, scanned, _GEOMETRY), parameters.geometry, np.array(anatomy.scale))

@@ -33,7 +33,6 @@ from slicewise.task import Task
 from slicewise.training.context import TrainingContext
 from slicewise.training.run_folder import library_versions
 
-MODEL_VERSION = "1"
 THRESHOLD_RULE = (
     "highest sensitivity + specificity (Youden) on the calibration patients; 0.5 for a label that is of one class there"
 )
@@ -66,7 +65,7 @@ def pack(
     probabilities = probabilities_from_logits(logits, calibration, task.any_index)
     manifest = Manifest(
         name=config.name or context.run.path.resolve().name,
-        version=MODEL_VERSION,
+        version=config.version,
         task=task,
         preprocessing_digest=task.preprocessing.digest(),
         encoder=EncoderArchitecture.of(context.encoder),

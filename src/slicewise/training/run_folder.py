@@ -47,7 +47,9 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def key(self) -> dict[str, object]:
         """Returns all that the weights depend on: everything but names, and settings that only change the pace."""
-        config = msgspec.structs.replace(self.config, name="", description="", license="", hardware=HardwareConfig())
+        config = msgspec.structs.replace(
+            self.config, name="", version="", description="", license="", hardware=HardwareConfig()
+        )
         content: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(self, config=config, versions={}))
         return content
 
