@@ -3,13 +3,14 @@
 Every model has the same recipe, seed and number of studies; the test studies have another seed. Prints the commands
 that it runs; a second call goes on where the first one stopped.
 
-    python benchmarks/phantom_ablations.py OUT [--studies 300] [--test-studies 150] [--epochs 5] [--workers 2]
+    python benchmarks/phantom_ablations.py OUT [--studies 300] [--test-studies 150] [--epochs 5] [--coarse] [--only ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
+from importlib import resources
 from pathlib import Path
 
 from slicewise.cli.main import main as slicewise
@@ -58,15 +59,18 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=300, help="training studies of every model (%(default)s)")
     parser.add_argument("--test-studies", type=int, default=150, help="(%(default)s)")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of stage 1 (%(default)s)")
+    parser.add_argument("--coarse", action="store_true", help="pixels of 1.3 mm, 160 x 160: quicker")
     parser.add_argument("--workers", type=int, default=2, help="processes that generate (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="these models alone")
     arguments = parser.parse_args()
     output: Path = arguments.output
+    task = coarse_task(output) if arguments.coarse else "ich"
+    options = ("--task", task, "--matrix", 256, "--workers", arguments.workers)
     test = output / "test"
-    generate(test, arguments.test_studies, TEST_SEED, (), arguments.workers, "--holdout", "1")
+    generate(test, arguments.test_studies, TEST_SEED, (), *options, "--holdout", 1)
     for name in arguments.only:
         dataset = output / f"dataset-{name}"
-        generate(dataset, arguments.studies, TRAINING_SEED, (*COMMON, *GROUPS[name]), arguments.workers)
+        generate(dataset, arguments.studies, TRAINING_SEED, (*COMMON, *GROUPS[name]), *options)
         run_folder = output / name
         resume = ("--resume",) if (run_folder / "run.json").is_file() else ()
         settings = (*RECIPE, f"stage1.epochs={arguments.epochs}")
@@ -76,10 +80,18 @@ def main() -> None:
     call("evaluate", first, test, *compared, "--output", output / "evaluation")
 
 
-def generate(folder: Path, studies: int, seed: int, settings: tuple[str, ...], workers: int, *options: str) -> None:
+def coarse_task(output: Path) -> Path:
+    """Writes the task `ich` on a coarser grid; returns its file."""
+    text = (resources.files("slicewise") / "tasks" / "ich.toml").read_text(encoding="utf-8")
+    path = output / "ich-coarse.toml"
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.replace("pixel_mm = 1.0", "pixel_mm = 1.3").replace("size = 208", "size = 160"))
+    return path
+
+
+def generate(folder: Path, studies: int, seed: int, settings: tuple[str, ...], *options: object) -> None:
     changes = (f"--set={setting}" for setting in settings)
-    size = ("--studies", studies, "--seed", seed, "--matrix", 256, "--workers", workers)
-    call("phantom", folder, "--dataset", *size, *options, *changes)
+    call("phantom", folder, "--dataset", "--studies", studies, "--seed", seed, *options, *changes)
 
 
 def call(*command: object) -> None:
