@@ -7,7 +7,6 @@ the task and C = size / OCCUPANCY_STRIDE cells. 255 is a cell that the finding f
 from __future__ import annotations
 
 import hashlib
-import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from slicewise.errors import DatasetError, UsageError
+from slicewise.data.arrays import open_array
+from slicewise.errors import UsageError
 from slicewise.task import OCCUPANCY_STRIDE, Task
 
 MASKS = "masks.npy"
@@ -96,15 +96,6 @@ def _cells(origin: float, step: float, pixels: int, cells: int) -> sparse.csr_ar
     return sparse.csr_array((overlap / (OCCUPANCY_STRIDE * step)).astype(np.float32))
 
 
-def stored_digest(folder: Path) -> str:
-    """Returns the digest of the masks that a series folder holds, "" where there are none that can be read."""
-    try:
-        masks: Occupancy = np.lib.format.open_memmap(folder / MASKS, mode="r")
-    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError):
-        return ""
-    return digest_of_masks(masks)
-
-
 def digest_of_masks(masks: Occupancy) -> str:
     """Returns the SHA-256 of the masks of a series in C order, in hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(masks).tobytes()).hexdigest()
@@ -125,15 +116,5 @@ def open_masks(folder: Path, rows: int, labels: int, size: int) -> Occupancy:
     Raises:
         DatasetError: If the file is missing, truncated or not of this series.
     """
-    path, shape = folder / MASKS, (rows, labels, size // OCCUPANCY_STRIDE, size // OCCUPANCY_STRIDE)
-    try:
-        masks: Occupancy = np.lib.format.open_memmap(path, mode="r")
-    # NumPy parses the header as Python.
-    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
-        raise DatasetError(f"{path}: cannot be read: {error}. Prepare the dataset again") from error
-    if masks.shape != shape or masks.dtype != np.uint8:
-        raise DatasetError(
-            f"{path}: holds {masks.dtype} of shape {masks.shape}; expected uint8 of shape {shape}. "
-            "Prepare the dataset again"
-        )
-    return masks
+    cells = size // OCCUPANCY_STRIDE
+    return open_array(folder / MASKS, np.uint8, (rows, labels, cells, cells))

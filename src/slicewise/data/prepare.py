@@ -21,12 +21,12 @@ from slicewise.data.labels import LabelCounts, count_labels
 from slicewise.data.layouts import read_labels
 from slicewise.data.leaks import SeriesKey, check_no_leak, leak_warnings, linked_patients
 from slicewise.data.mask_files import MaskFiles
-from slicewise.data.occupancy import digest_of_masks, stored_digest
+from slicewise.data.occupancy import digest_of_masks, open_masks
 from slicewise.data.resume import Renamed, check_output, follow_renamed, remove_remains, usable_record
 from slicewise.data.split import SPLIT_NAMES, extend_split
 from slicewise.data.store import DatasetManifest, SeriesRecord, StoredRecords, folder_name
 from slicewise.data.workers import preprocess_all
-from slicewise.errors import InputError, UsageError
+from slicewise.errors import DatasetError, InputError, UsageError
 from slicewise.imaging.inventory import Inventory, take_inventory
 from slicewise.imaging.series import Series, choose_series, rejection_of, rejection_of_error
 from slicewise.progress import Progress, no_progress
@@ -220,12 +220,21 @@ def _relabelled(
         record = join.apply(before, series.patient_id, incomplete=bool(series.unreadable))
         masks = mask_files.of(record)
         wanted = "" if masks is None else digest_of_masks(masks)
-        stored = stored_digest(output / store.SERIES / folder_name(series.series_uid))
-        if {record.masks_digest, stored} != {wanted}:
+        if {record.masks_digest, _stored_masks_digest(output, record, mask_files.task)} != {wanted}:
             record = writing.write_masks(output, record, masks)
         elif record != before:
             writing.write_record(output, record)
         yield record
+
+
+def _stored_masks_digest(output: Path, record: SeriesRecord, task: Task) -> str:
+    """Returns the digest of the masks that the folder of a series holds, "" where there are none that can be read."""
+    folder = output / store.SERIES / folder_name(record.series_uid)
+    rows, labels = len(record.row_positions_mm), len(task.labels)
+    try:
+        return digest_of_masks(open_masks(folder, rows, labels, task.preprocessing.size))
+    except DatasetError:
+        return ""
 
 
 @dataclass

@@ -15,7 +15,6 @@ Nothing is pickled. A series folder is written whole or not at all; `dataset.jso
 from __future__ import annotations
 
 import hashlib
-import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from slicewise.data.arrays import open_array
 from slicewise.data.labels import UNKNOWN, Box, Labels
 from slicewise.data.occupancy import Occupancy, open_masks
 from slicewise.data.split import read_splits
@@ -313,15 +313,4 @@ def open_values(folder: Path, record: SeriesRecord, size: int) -> npt.NDArray[np
     Raises:
         DatasetError: If the file is missing, truncated or not of this series.
     """
-    path, shape = folder / VALUES, (len(record.row_positions_mm), size, size)
-    try:
-        values: npt.NDArray[np.int16] = np.lib.format.open_memmap(path, mode="r")
-    # NumPy parses the header as Python.
-    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
-        raise DatasetError(f"{path}: cannot be read: {error}. Prepare the dataset again") from error
-    if values.shape != shape or values.dtype != np.int16:
-        raise DatasetError(
-            f"{path}: holds {values.dtype} of shape {values.shape}; expected int16 of shape {shape}. "
-            "Prepare the dataset again"
-        )
-    return values
+    return open_array(folder / VALUES, np.int16, (len(record.row_positions_mm), size, size))
