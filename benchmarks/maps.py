@@ -46,7 +46,7 @@ def main() -> None:
     maps = []
     with torch.inference_mode():
         for channels in channel_batches(model_input, task, 16):
-            outputs = network.describe(torch.from_numpy(channels))
+            outputs = network(torch.from_numpy(channels))
             if outputs.maps is None:
                 parser.error(f"{arguments.model} makes no occupancy maps")
             maps.append(outputs.maps[:, task.label_names.index("any")].sigmoid().numpy())

@@ -27,7 +27,7 @@ from slicewise.config import RunConfig
 from slicewise.data.datasets import SliceDataset
 from slicewise.data.store import Dataset
 from slicewise.models.encoder import build_encoder
-from slicewise.models.losses import weighted_bce
+from slicewise.models.losses import bce_total, weighted_bce
 
 Images = npt.NDArray[np.int16]
 ReadSlice = Callable[[int, int], Images]
@@ -113,8 +113,9 @@ def training_speed(config: RunConfig, dataset: Dataset, batch_size: int, steps: 
 
     def step(_: int) -> None:
         optimizer.zero_grad()
-        _, logits, _ = network(channels)
-        weighted_bce(logits, targets, known, weights, rows).backward()  # type: ignore[no-untyped-call]
+        logits = network(channels).slice_logits
+        total = bce_total(known, weights, rows)
+        weighted_bce(logits, targets, known, weights, rows, total=total).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     step(0)

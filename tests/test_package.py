@@ -172,6 +172,8 @@ def test_a_manifest_that_is_not_valid_is_named(package_path: Path, content: byte
         ("fusion.neighbours", -1),
         ("encoder.pooling", "median"),
         ("encoder.pretrained", True),
+        ("encoder.neighbours", -1),
+        ("fusion.inputs", "logits"),
         ("weights", "int8"),
         ("task.labels", []),
     ],
@@ -201,10 +203,31 @@ def test_the_configuration_of_another_version_does_not_matter(tmp_path: Path, ma
 
 
 def test_the_architecture_gives_back_what_shapes_the_networks() -> None:
-    encoder = EncoderConfig(name="resnet34", pooling="max", pretrained=True)
+    encoder = EncoderConfig(name="resnet34", pooling="gem", pretrained=True, map_channels=5, neighbours=2)
     assert EncoderArchitecture.of(encoder).config() == msgspec.structs.replace(encoder, pretrained=False)
-    fusion = FusionConfig(name="window", hidden_size=5, neighbours=3, epochs=7)
+    fusion = FusionConfig(name="window", inputs="compact", hidden_size=5, neighbours=3, epochs=7)
     assert FusionArchitecture.of(fusion).config() == msgspec.structs.replace(fusion, epochs=FusionConfig().epochs)
+
+
+def test_the_architecture_is_written_and_loaded(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    encoder = EncoderArchitecture("resnet34", pooling="gem", map_channels=5, neighbours=2)
+    fusion = FusionArchitecture("window", hidden_size=5, neighbours=3, inputs="compact")
+    manifest = msgspec.structs.replace(make_manifest(), encoder=encoder, fusion=fusion)
+    write_package(tmp_path / "package", manifest, FILES)
+    loaded = load_package(tmp_path / "package").manifest
+    assert (loaded.encoder, loaded.fusion) == (encoder, fusion)
+
+
+def test_a_package_from_before_there_were_neighbours_reads_single_slices(
+    tmp_path: Path, make_manifest: MakeManifest
+) -> None:
+    path = tmp_path / "package"
+    write_package(path, make_manifest(), FILES)
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    del manifest["encoder"]["neighbours"], manifest["fusion"]["inputs"]
+    write_manifest(path, json.dumps(manifest).encode())
+    loaded = load_package(path).manifest
+    assert (loaded.encoder.neighbours, loaded.fusion.inputs) == (0, "descriptor")
 
 
 def test_what_a_killed_process_left_is_passed_over(tmp_path: Path, make_manifest: MakeManifest) -> None:

@@ -24,6 +24,7 @@ Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 LearningRate = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Pooling = Literal["", "avg", "max", "avgmax", "gem"]
 
 
 class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,17 +32,21 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: Any model name of timm.
-        pooling: How features over the slice become a descriptor: "avg", "max" or "avgmax" (their mean); empty takes
-            what timm gives the encoder. A maximum does not dilute small findings.
+        pooling: How features over the slice become a descriptor: "avg", "max", "avgmax" (their mean) or "gem"
+            (generalised mean with a learned exponent, Radenovic et al. 2019); empty takes what timm gives the encoder.
+            A maximum does not dilute small findings.
         pretrained: Start from ImageNet weights (needs a network or a filled cache).
         map_channels: Width of the pyramid that makes occupancy maps, where the training series have masks or the model
             to start from (--init) makes maps; 0 makes none.
+        neighbours: Neighbours on either side that enter as further channels (2.5D); 0 reads single slices, as the paper
+            does. At the ends of a series its last slice repeats.
     """
 
     name: str = "resnet18"
-    pooling: Literal["", "avg", "max", "avgmax"] = ""
+    pooling: Pooling = ""
     pretrained: bool = False
     map_channels: CountOrZero = 64
+    neighbours: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +60,8 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gain: Relative change of HU.
         offset_hu: Offset of HU.
         noise_hu: Upper end of the uniformly drawn noise level.
+        window_shift: Shift of every window, as a share of its width.
+        window_scale: Relative change of the width of every window.
     """
 
     flip: Probability = 0.5
@@ -64,50 +71,82 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gain: BelowOne = 0.02
     offset_hu: NotNegative = 2.0
     noise_hu: NotNegative = 3.0
+    window_shift: BelowOne = 0.02
+    window_scale: BelowOne = 0.04
 
 
-class Stage1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Training of the descriptor network on single slices.
+class ScheduleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a stage is trained: AdamW with a one-cycle cosine schedule.
 
     Attributes:
-        epochs: Passes over the training slices.
-        batch_size: Slices a step.
-        learning_rate: Peak of the one-cycle schedule of AdamW.
+        epochs: Passes over the training data.
+        steps: Steps in all, in the place of `epochs`; 0 for whole epochs.
+        batch_size: Slices (stage 1) or series (stage 2) a step, over all devices.
+        learning_rate: Peak of the schedule.
         weight_decay: Weight decay of AdamW.
         warmup: Share of the steps in which the learning rate rises.
-        negative_share: Share of the slices without any finding that an epoch shows; the loss weights them back.
-        map_weight: Weight of the loss of the occupancy maps (dense supervision) beside the loss of the slice labels. It
-            is a mean over the slices that are shown, whatever `negative_share` is: maps are not calibrated.
-        augment: Random changes of the slices.
+        accumulate: Parts that a device works through one after the other in every step, to save memory. Batch
+            normalisation sees one part at a time.
+        gradient_clip: Largest norm of the gradient; a longer one is shortened to it. 0 for any.
+        ema: Decay of the exponential moving average of the weights, which the model then gets; 0 for none. It rises to
+            this value in the first steps.
+        label_smoothing: Share of every target that is drawn to one half.
+        keep: Weights that the model gets: of the "last" step, or of the epoch with the "best" weighted log loss on
+            patients that are not trained on.
     """
 
     epochs: Count = 10
+    steps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
     batch_size: Count = 32
     learning_rate: LearningRate = 1e-3
     weight_decay: NotNegative = 0.05
     warmup: BelowOne = 0.15
+    accumulate: Count = 1
+    gradient_clip: NotNegative = 1.0
+    ema: BelowOne = 0.0
+    label_smoothing: BelowOne = 0.0
+    keep: Literal["last", "best"] = "last"
+
+
+class Stage1Config(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
+    """Training of the descriptor network on single slices. See `ScheduleConfig` for what both stages share.
+
+    Attributes:
+        negative_share: Share of the slices without any finding that an epoch shows; the loss weights them back.
+        repeat_below: Slices of a label that is rarer than this share are shown more often, by the square root of how
+            much rarer it is (repeat factor sampling, Gupta et al. 2019); the loss weights them back. 0 for never.
+        map_weight: Weight of the loss of the occupancy maps (dense supervision) beside the loss of the slice labels. It
+            is a mean over the slices that are shown, however they are sampled: maps are not calibrated.
+        mixup: Parameter of the beta distribution of mixup (Zhang et al. 2018), 0 for none.
+        cutmix: Parameter of the beta distribution of CutMix (Yun et al. 2019), 0 for none. With both, a coin decides.
+        validation_slices: Slices of patients that are not trained on, on which every epoch is measured; 0 for none.
+        augment: Random changes of the slices.
+    """
+
     negative_share: Share = 1.0
+    repeat_below: Probability = 0.0
     map_weight: NotNegative = 1.0
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    validation_slices: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 512
     augment: AugmentConfig = AugmentConfig()
 
 
-class FusionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The head of stage 2 and its training.
+class FusionConfig(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
+    """The head of stage 2 and its training. See `ScheduleConfig` for what both stages share.
 
     Attributes:
         name: Registered head: "none" (single slice), "window" or "bigru".
+        inputs: What the head reads of a slice: the "descriptor" with the logits and the summaries of stage 1, or the
+            "compact" ones, logits and summaries, alone, which mean the same whichever encoder they come from.
         hidden_size: Units of the head.
         neighbours: Neighbours on either side that `window` sees.
         dropout: Dropout on the descriptors.
         noise: Standard deviation of the noise on the standardised descriptors in training.
-        epochs: Passes over the series.
-        batch_size: Series a step.
-        learning_rate: Peak of the one-cycle schedule of AdamW.
-        weight_decay: Weight decay of AdamW.
-        warmup: Share of the steps in which the learning rate rises.
     """
 
     name: str = "bigru"
+    inputs: Literal["descriptor", "compact"] = "descriptor"
     hidden_size: Count = 32
     neighbours: CountOrZero = 2
     dropout: BelowOne = 0.3
@@ -115,20 +154,25 @@ class FusionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: Count = 40
     batch_size: Count = 8
     learning_rate: LearningRate = 2e-3
-    weight_decay: NotNegative = 0.05
     warmup: BelowOne = 0.1
 
 
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Shares of the training patients, by patient. What is left over after `encoder` and `fusion` calibrates.
+    """Which training patients train what. What `encoder` and `fusion` leave over calibrates.
 
     Attributes:
-        encoder: Share that trains stage 1.
-        fusion: Share that trains stage 2, unseen by stage 1.
+        method: "split": stage 1 learns from some patients, stage 2 from others. "kfold": both learn from all of them;
+            stage 2 reads what encoders of `folds` folds say about patients that they have not seen, with descriptors
+            aligned to those of the encoder that ships. It costs `folds` further trainings of stage 1.
+        encoder: Share of the patients that train stage 1.
+        fusion: Share that trains stage 2, unseen by stage 1. With "kfold" both shares train both stages.
+        folds: Number of folds of "kfold".
     """
 
+    method: Literal["split", "kfold"] = "split"
     encoder: Share = 0.6
     fusion: Share = 0.25
+    folds: Annotated[int, msgspec.Meta(ge=2, le=100)] = 5
 
     def __post_init__(self) -> None:
         """Checks that all three parts get a share.
@@ -144,14 +188,21 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where and how the networks run in training.
 
     Attributes:
-        device: "auto" takes a GPU where there is one.
+        device: "auto" takes GPUs where there are any.
+        devices: GPUs, or processes on the CPU, of every node that train stage 1 together; 0 for all GPUs, or one
+            process on the CPU. They share `batch_size`.
+        nodes: Machines that train together; start the same command on each of them with `torchrun`.
         precision: "auto" takes bfloat16 where the device has units for it, else float32.
-        workers: Processes that load slices; 0 loads in the training process.
+        compile: Compile the network of stage 1 with torch.compile.
+        workers: Processes that load slices for one device; 0 loads in the training process.
         checkpoint_minutes: Longest training time that an interruption can cost.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: CountOrZero = 0
+    nodes: Count = 1
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    compile: bool = False
     workers: CountOrZero = 0
     checkpoint_minutes: NotNegative = 5.0
 

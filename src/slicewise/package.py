@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from slicewise.config import EncoderConfig, FusionConfig
+from slicewise.config import EncoderConfig, FusionConfig, Pooling
 from slicewise.errors import DigestMismatchError, ModelNotFoundError, PackageError, UsageError
 from slicewise.files import is_unfinished, write_atomically
 from slicewise.patients import SeenPatients, hash_patient
@@ -74,20 +74,28 @@ class EncoderArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         name: Model name of timm.
         pooling: As in `EncoderConfig`.
         map_channels: As in `EncoderConfig`; 0 where the network makes no occupancy maps.
+        neighbours: As in `EncoderConfig`.
     """
 
     name: str
-    pooling: Literal["", "avg", "max", "avgmax"] = ""
+    pooling: Pooling = ""
     map_channels: SizeOrZero = 0
+    neighbours: SizeOrZero = 0
 
     @classmethod
     def of(cls, config: EncoderConfig) -> EncoderArchitecture:
         """Takes from a configuration what shapes the network."""
-        return cls(name=config.name, pooling=config.pooling, map_channels=config.map_channels)
+        return cls(config.name, config.pooling, config.map_channels, config.neighbours)
 
     def config(self) -> EncoderConfig:
         """Returns a configuration that builds the network, without pretrained weights."""
-        return EncoderConfig(self.name, self.pooling, pretrained=False, map_channels=self.map_channels)
+        return EncoderConfig(
+            self.name,
+            self.pooling,
+            pretrained=False,
+            map_channels=self.map_channels,
+            neighbours=self.neighbours,
+        )
 
 
 class FusionArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,20 +105,24 @@ class FusionArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         name: Registered head.
         hidden_size: As in `FusionConfig`.
         neighbours: As in `FusionConfig`.
+        inputs: As in `FusionConfig`.
     """
 
     name: str
     hidden_size: Size
     neighbours: SizeOrZero
+    inputs: Literal["descriptor", "compact"] = "descriptor"
 
     @classmethod
     def of(cls, config: FusionConfig) -> FusionArchitecture:
         """Takes from a configuration what shapes the head."""
-        return cls(name=config.name, hidden_size=config.hidden_size, neighbours=config.neighbours)
+        return cls(config.name, config.hidden_size, config.neighbours, config.inputs)
 
     def config(self) -> FusionConfig:
         """Returns a configuration that builds the head."""
-        return FusionConfig(name=self.name, hidden_size=self.hidden_size, neighbours=self.neighbours)
+        return FusionConfig(
+            name=self.name, hidden_size=self.hidden_size, neighbours=self.neighbours, inputs=self.inputs
+        )
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

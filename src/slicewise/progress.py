@@ -19,6 +19,7 @@ class Progress(Protocol):
         total: int | None = None,
         unit: str = "slice",
         initial: int = 0,
+        unit_scale: int = 1,
     ) -> Iterator[Item]:
         """Yields the items unchanged.
 
@@ -28,17 +29,24 @@ class Progress(Protocol):
             total: Number of items, None if it is not known.
             unit: What one item is.
             initial: Items that an earlier, interrupted call has done.
+            unit_scale: Units of every item.
         """
         ...
 
 
 def no_progress(
-    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+    items: Iterable[Item],
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "slice",
+    initial: int = 0,
+    unit_scale: int = 1,
 ) -> Iterator[Item]:
     """The silent `Progress`.
 
     >>> list(no_progress([1, 2], description="counting"))
     [1, 2]
     """
-    del description, total, unit, initial
+    del description, total, unit, initial, unit_scale
     yield from items

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slicewise.config import AugmentConfig
 from slicewise.data.augment import AIR_HU, SliceTransform, draw_transform
-from slicewise.task import OCCUPANCY_STRIDE
+from slicewise.imaging.windows import apply_channels
+from slicewise.task import OCCUPANCY_STRIDE, WindowChannel
 
-NOTHING = AugmentConfig(flip=0.0, rotation_degrees=0.0, scale=0.0, shift_mm=0.0, gain=0.0, offset_hu=0.0, noise_hu=0.0)
+NOTHING = AugmentConfig(
+    flip=0, rotation_degrees=0, scale=0, shift_mm=0, gain=0, offset_hu=0, noise_hu=0, window_shift=0, window_scale=0
+)
+WINDOWS = (WindowChannel("brain", center=40.0, width=80.0), WindowChannel("bone", center=600.0, width=2800.0))
 VALUES = np.random.default_rng(0).normal(0.0, 300.0, (3, 40, 40)).astype(np.float32)
 
 
@@ -21,26 +28,55 @@ def transform(
     gain: float = 1.0,
     offset: float = 0.0,
     noise: float = 0.0,
+    window_shift: tuple[float, ...] = (),
+    window_scale: tuple[float, ...] = (),
 ) -> SliceTransform:
-    return SliceTransform(np.eye(2) if matrix is None else matrix, np.array(shift), gain, offset, noise, noise_seed=5)
+    return SliceTransform(
+        np.eye(2) if matrix is None else matrix,
+        np.array(shift),
+        gain,
+        offset,
+        noise,
+        noise_seed=5,
+        window_shift=np.array(window_shift),
+        window_scale=np.array(window_scale),
+    )
 
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_identity_changes_nothing(seed: int) -> None:
-    drawn = draw_transform(np.random.default_rng(seed), NOTHING, pixel_mm=1.3)
+    drawn = draw_transform(np.random.default_rng(seed), NOTHING, pixel_mm=1.3, channels=2)
     assert np.array_equal(drawn.apply(VALUES), VALUES)
+    assert drawn.apply_to_windows(WINDOWS) == WINDOWS
+
+
+@given(st.integers(0, 2**32), st.tuples(st.integers(1, 30), st.integers(1, 30)))
+def test_slices_move_as_scipy_moves_them(seed: int, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = draw_transform(rng, AugmentConfig(rotation_degrees=30, scale=0.2, shift_mm=5, noise_hu=0), 1.0, 1)
+    drawn = replace(drawn, gain=1.0, offset_hu=0.0)
+    values = rng.normal(0, 50, (2, *size)).astype(np.float32)
+    centre = (np.array(size) - 1) / 2
+    offset = centre - drawn.matrix @ (centre + drawn.shift_px)
+    expected = [
+        scipy.ndimage.affine_transform(item, drawn.matrix, offset, order=1, mode="grid-constant", cval=AIR_HU)
+        for item in values
+    ]
+    np.testing.assert_allclose(drawn.apply(values), expected, atol=0.05)
 
 
 def test_a_flip_is_left_right() -> None:
-    drawn = draw_transform(np.random.default_rng(0), msgspec.structs.replace(NOTHING, flip=1.0), pixel_mm=1.3)
+    drawn = draw_transform(
+        np.random.default_rng(0), msgspec.structs.replace(NOTHING, flip=1.0), pixel_mm=1.3, channels=2
+    )
     np.testing.assert_allclose(drawn.apply(VALUES), VALUES[..., ::-1], atol=1e-2)
 
 
 def test_a_shift_moves_the_content_and_leaves_air() -> None:
     moved = transform(shift=(3.0, -2.0)).apply(VALUES)
     np.testing.assert_allclose(moved[:, 3:, :-2], VALUES[:, :-3, 2:], atol=1e-2)
-    assert np.all(moved[:, :3] == AIR_HU)
+    np.testing.assert_allclose(moved[:, :3], AIR_HU, atol=1e-2)
     assert np.all(moved[:, :, -2:] == AIR_HU)
 
 
@@ -70,7 +106,7 @@ def test_noise_has_its_level_and_repeats() -> None:
 
 
 def test_slices_of_a_series_stay_together() -> None:
-    drawn = draw_transform(np.random.default_rng(3), AugmentConfig(noise_hu=0.0), pixel_mm=1.3)
+    drawn = draw_transform(np.random.default_rng(3), AugmentConfig(noise_hu=0.0), pixel_mm=1.3, channels=2)
     together = drawn.apply(VALUES)
     assert together.dtype == np.float32
     assert np.array_equal(together, np.stack([drawn.apply(image) for image in VALUES]))
@@ -78,7 +114,7 @@ def test_slices_of_a_series_stay_together() -> None:
 
 def test_what_is_drawn_has_the_spread_that_was_asked_for() -> None:
     rng = np.random.default_rng(0)
-    drawn = [draw_transform(rng, AugmentConfig(), pixel_mm=2.0) for _ in range(2000)]
+    drawn = [draw_transform(rng, AugmentConfig(), pixel_mm=2.0, channels=2) for _ in range(2000)]
     flips = [np.linalg.det(item.matrix) < 0 for item in drawn]
     assert np.mean(flips) == pytest.approx(0.5, abs=0.04)
     scales = [abs(np.linalg.det(item.matrix)) ** -0.5 for item in drawn]
@@ -90,6 +126,11 @@ def test_what_is_drawn_has_the_spread_that_was_asked_for() -> None:
     assert np.std([item.offset_hu for item in drawn]) == pytest.approx(2.0, rel=0.1)
     assert min(item.noise_hu for item in drawn) >= 0.0
     assert np.mean([item.noise_hu for item in drawn]) == pytest.approx(1.5, rel=0.1)
+    shifts = np.array([item.window_shift for item in drawn])
+    assert shifts.shape == (2000, 2)
+    assert shifts.std() == pytest.approx(0.02, rel=0.1)
+    assert np.std(np.log([item.window_scale for item in drawn])) == pytest.approx(0.04, rel=0.1)
+    assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.1  # every window has a shift of its own
 
 
 def test_occupancies_move_with_the_slices() -> None:
@@ -97,7 +138,9 @@ def test_occupancies_move_with_the_slices() -> None:
     coarse = np.zeros((2, 12, 12), dtype=np.float32)
     coarse[:, 4:8, 5:9] = rng.uniform(0.5, 1.0, (2, 4, 4))
     fine = coarse.repeat(OCCUPANCY_STRIDE, axis=1).repeat(OCCUPANCY_STRIDE, axis=2)
-    drawn = draw_transform(rng, AugmentConfig(gain=0.0, offset_hu=0.0, noise_hu=0.0, flip=1.0), pixel_mm=1.0)
+    drawn = draw_transform(
+        rng, AugmentConfig(gain=0.0, offset_hu=0.0, noise_hu=0.0, flip=1.0), pixel_mm=1.0, channels=2
+    )
     moved = drawn.apply(fine - np.float32(AIR_HU)) + np.float32(AIR_HU)
     cells = np.maximum(moved, 0).reshape(2, 12, OCCUPANCY_STRIDE, 12, OCCUPANCY_STRIDE).mean(axis=(2, 4))
     expected = drawn.apply_to_occupancy(coarse)
@@ -111,5 +154,17 @@ def test_occupancies_move_with_the_slices() -> None:
 
 def test_beyond_the_image_there_is_no_finding() -> None:
     moved = transform(shift=(2.0 * OCCUPANCY_STRIDE, 0.0)).apply_to_occupancy(np.ones((6, 6), dtype=np.float32))
-    assert moved[:2].tolist() == np.zeros((2, 6)).tolist()
-    assert moved[2:].tolist() == np.ones((4, 6)).tolist()
+    np.testing.assert_allclose(moved[:2], np.zeros((2, 6)), atol=1e-6)
+    np.testing.assert_allclose(moved[2:], np.ones((4, 6)), atol=1e-6)
+
+
+def test_windows_are_moved_and_scaled_by_shares_of_their_width() -> None:
+    changed = transform(window_shift=(0.1, -0.5), window_scale=(1.5, 0.5)).apply_to_windows(WINDOWS)
+    assert [item.name for item in changed] == ["brain", "bone"]
+    assert [item.center for item in changed] == pytest.approx([48.0, -800.0])
+    assert [item.width for item in changed] == pytest.approx([120.0, 1400.0])
+
+
+def test_a_moved_window_shows_what_was_moved_against_it() -> None:
+    moved = transform(window_shift=(0.1,), window_scale=(1.0,)).apply_to_windows(WINDOWS[:1])
+    np.testing.assert_allclose(apply_channels(VALUES, moved), apply_channels(VALUES - 8.0, WINDOWS[:1]), atol=1e-5)

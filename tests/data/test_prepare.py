@@ -353,10 +353,16 @@ class StopError(Exception):
 
 
 def stop_after_one_series(
-    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+    items: Iterable[Item],
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "slice",
+    initial: int = 0,
+    unit_scale: int = 1,
 ) -> Iterator[Item]:
     """A `Progress` under which a preparation dies."""
-    del description, total, initial
+    del description, total, initial, unit_scale
     for number, item in enumerate(items):
         if unit == "series" and number == 1:
             raise StopError
@@ -364,10 +370,16 @@ def stop_after_one_series(
 
 
 def stop_before_series(
-    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+    items: Iterable[Item],
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "slice",
+    initial: int = 0,
+    unit_scale: int = 1,
 ) -> Iterator[Item]:
     """A `Progress` under which a preparation dies before its first series."""
-    del description, total, initial
+    del description, total, initial, unit_scale
     if unit == "series":
         raise StopError
     yield from items

@@ -504,8 +504,15 @@ def test_progress_sees_every_file(tmp_path: Path) -> None:
     seen: list[int | None] = []
 
     def progress(
-        items: Iterable[Any], *, description: str, total: int | None = None, unit: str = "", initial: int = 0
+        items: Iterable[Any],
+        *,
+        description: str,
+        total: int | None = None,
+        unit: str = "",
+        initial: int = 0,
+        unit_scale: int = 1,
     ) -> Iterator[Any]:
+        del unit_scale
         seen.extend([total, initial])
         assert (description, unit) == ("reading headers", "file")
         for item in items:

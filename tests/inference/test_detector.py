@@ -1,16 +1,36 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+import torch
 
 from dicom_files import head_values, write_series
 from slicewise import Detector
+from slicewise.config import FusionConfig
 from slicewise.errors import ModelNotFoundError, UsageError
-from slicewise.package import DEFAULT_MODEL, probabilities_from_logits
+from slicewise.imaging.channels import channel_count
+from slicewise.imaging.preprocess import ModelInput, preprocess
+from slicewise.imaging.windows import apply_channels
+from slicewise.inference.detector import ENCODER_BATCH
+from slicewise.inference.runtime import RUNTIMES, load_runtime
+from slicewise.models.encoder import build_encoder
+from slicewise.models.export import export_encoder, export_fusion, load_networks, round_to_stored_precision
+from slicewise.models.fusion import build_head
+from slicewise.package import (
+    DEFAULT_MODEL,
+    ENCODER,
+    FUSION,
+    EncoderArchitecture,
+    Manifest,
+    ModelPackage,
+    probabilities_from_logits,
+)
 from slicewise.results import Rejection
 from slicewise.volume import SliceReference, Volume
 
@@ -66,9 +86,6 @@ def test_thin_slices_share_the_probabilities_of_their_slab(detector: Detector) -
 
 
 def test_calibration_is_the_packages(detector: Detector) -> None:
-    from slicewise.imaging.preprocess import preprocess
-    from slicewise.imaging.windows import apply_channels
-
     model_input = preprocess(make_volume(), detector.task.preprocessing)
     encoded = detector.runtime.encode(apply_channels(model_input.values, detector.task.channels))
     positions = (model_input.positions_mm - model_input.positions_mm[0]).astype(np.float32)
@@ -113,3 +130,46 @@ def test_what_is_not_there_is_said(detector: Detector, tmp_path: Path) -> None:
         Detector.load(DEFAULT_MODEL, "tensorrt")
     with pytest.raises(ModelNotFoundError, match="no model 'best'"):
         Detector.load("best")
+
+
+DEEP = EncoderArchitecture("test_resnet", neighbours=1)
+
+
+@pytest.fixture(scope="module")
+def deep_package(make_manifest: Callable[..., Manifest]) -> ModelPackage:
+    """A model whose stage 1 reads a slice with its neighbours on either side."""
+    torch.manual_seed(0)
+    task = make_manifest().task
+    channels, size, labels = channel_count(task, 1), task.preprocessing.size, len(task.labels)
+    network = build_encoder(DEEP.config(), channels=channels, size=size, labels=labels)
+    round_to_stored_precision(network)
+    head = build_head(FusionConfig(name="none"), descriptor_size=network.descriptor_size, summary_size=0, labels=labels)
+    manifest = make_manifest(head=head)
+    files = {ENCODER: export_encoder(network, channels=channels, size=size), FUSION: export_fusion(head)}
+    return ModelPackage(msgspec.structs.replace(manifest, encoder=DEEP), "0" * 64, files)
+
+
+def test_a_model_of_neighbouring_slices_says_the_same_on_every_runtime(deep_package: ModelPackage) -> None:
+    manifest = deep_package.manifest
+    rows, size = ENCODER_BATCH + 3, manifest.task.preprocessing.size  # neighbours lie in another batch
+    levels = np.random.default_rng(0).integers(0, 80, (rows, 4, 4)).astype(np.int16)
+    model_input = ModelInput(
+        values=levels.repeat(size // 4, axis=1).repeat(size // 4, axis=2),
+        positions_mm=np.array([*range(rows - 1), rows - 2], dtype=np.float64),
+        duplicate_rank=np.array([0] * (rows - 1) + [1]),  # the last two lie at one position
+        slab_of_slice=np.arange(rows),
+        origin_px=(0.0, 0.0),
+        step_px=(1.0, 1.0),
+    )
+    below = [0, *range(rows - 2), rows - 3]
+    above = [*range(1, rows - 1), rows - 2, rows - 2]
+    windows = apply_channels(model_input.values, manifest.task.channels)
+    channels = np.concatenate([windows[below], windows, windows[above]], axis=1)
+    network, _ = load_networks(deep_package)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(channels)).slice_logits.numpy()
+    expected = probabilities_from_logits(logits, manifest.calibration, manifest.task.any_index)
+    assert np.ptp(expected, axis=0).min() > 1e-3
+    for name in RUNTIMES:
+        found = Detector(deep_package, load_runtime(name, deep_package)).predict_input(model_input)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -19,15 +20,23 @@ from slicewise.models.export import (
     load_networks,
     round_to_stored_precision,
 )
+from slicewise.models.features import SliceFeatures
 from slicewise.models.fusion import HEADS, FusionHead, build_head
 from slicewise.package import ENCODER, FUSION, ModelPackage
 
 SIZE, CHANNELS = 40, 3  # the stages of 16 and 32 pixels do not divide 40
 ENCODER_NAME = "mobilenetv3_small_050"
 MAP_CHANNELS = 8
+OUTPUTS = ["descriptors", "slice_logits", "summaries"]
+Inputs = Literal["descriptor", "compact"]
+EVERY_HEAD = pytest.mark.parametrize(
+    ("head_name", "inputs"), [*((name, "descriptor") for name in HEADS), ("window", "compact")]
+)
 
 
-def make_networks(head_name: str, labels: int = 6) -> tuple[DescriptorNetwork, FusionHead]:
+def make_networks(
+    head_name: str, inputs: Inputs = "descriptor", labels: int = 6
+) -> tuple[DescriptorNetwork, FusionHead]:
     torch.manual_seed(0)
     network = build_encoder(
         EncoderConfig(name=ENCODER_NAME, map_channels=MAP_CHANNELS), channels=CHANNELS, size=SIZE, labels=labels
@@ -36,7 +45,7 @@ def make_networks(head_name: str, labels: int = 6) -> tuple[DescriptorNetwork, F
     for _ in range(2):
         network(torch.rand(8, CHANNELS, SIZE, SIZE))  # running statistics other than the initial ones
     head = build_head(
-        FusionConfig(name=head_name, hidden_size=16),
+        FusionConfig(name=head_name, inputs=inputs, hidden_size=16),
         descriptor_size=network.descriptor_size,
         summary_size=network.summary_size,
         labels=labels,
@@ -57,47 +66,61 @@ def encoder_onnx() -> bytes:
 def make_package(encoder: bytes, head: FusionHead, make_manifest: object) -> ModelPackage:
     assert callable(make_manifest)
     manifest = make_manifest(encoder=ENCODER_NAME, map_channels=MAP_CHANNELS, head=head)
-    return ModelPackage(manifest, "0" * 64, {ENCODER: encoder, FUSION: exported_head(head.config.name)})
+    return ModelPackage(
+        manifest, "0" * 64, {ENCODER: encoder, FUSION: exported_head(head.config.name, head.config.inputs)}
+    )
 
 
 @functools.cache
-def exported_head(name: str) -> bytes:
-    return export_fusion(make_networks(name)[1])
+def exported_head(name: str, inputs: Inputs) -> bytes:
+    return export_fusion(make_networks(name, inputs)[1])
 
 
-@pytest.mark.parametrize("head_name", HEADS)
+@EVERY_HEAD
 def test_every_runtime_agrees_with_the_trained_networks(
-    head_name: str, encoder_onnx: bytes, make_manifest: object
+    head_name: str, inputs: Inputs, encoder_onnx: bytes, make_manifest: object
 ) -> None:
-    network, head = make_networks(head_name)
+    network, head = make_networks(head_name, inputs)
     package = make_package(encoder_onnx, head, make_manifest)
     generator = np.random.default_rng(0)
     channels = generator.random((7, CHANNELS, SIZE, SIZE), dtype=np.float32)
     positions = np.cumsum(generator.uniform(3, 7, 7)).astype(np.float32)
     with torch.no_grad():
-        expected = EncodedSlices(*(item.numpy() for item in network(torch.from_numpy(channels))))
+        outputs = network(torch.from_numpy(channels))
+        expected = EncodedSlices(outputs.descriptors.numpy(), outputs.slice_logits.numpy(), outputs.summaries.numpy())
+        features = SliceFeatures.of_one_series(
+            outputs.descriptors, outputs.slice_logits, outputs.summaries, torch.from_numpy(positions)
+        )
+        fused = head(features)[0].numpy()
     for name in RUNTIMES:
         runtime = load_runtime(name, package)
         encoded = runtime.encode(channels)
         np.testing.assert_allclose(encoded.descriptors, expected.descriptors, rtol=1e-3, atol=1e-4, err_msg=name)
         np.testing.assert_allclose(encoded.slice_logits, expected.slice_logits, rtol=1e-3, atol=1e-4, err_msg=name)
         np.testing.assert_allclose(encoded.summaries, expected.summaries, rtol=1e-3, atol=1e-3, err_msg=name)
-        for length in (1, 2, 7):
+        np.testing.assert_allclose(runtime.fuse(expected, positions), fused, rtol=1e-3, atol=1e-4, err_msg=name)
+        for length in (1, 2):
             part = expected.take(np.arange(length))
             reference = load_runtime("torch", package).fuse(part, positions[:length])
             logits = runtime.fuse(part, positions[:length])
             np.testing.assert_allclose(logits, reference, rtol=1e-3, atol=1e-4, err_msg=f"{name}, {length} slices")
 
 
-@pytest.mark.parametrize("head_name", HEADS)
-def test_a_round_trip_gives_the_same_weights(head_name: str, encoder_onnx: bytes, make_manifest: object) -> None:
-    network, head = make_networks(head_name)
+@EVERY_HEAD
+def test_a_round_trip_gives_the_same_weights(
+    head_name: str, inputs: Inputs, encoder_onnx: bytes, make_manifest: object
+) -> None:
+    network, head = make_networks(head_name, inputs)
     loaded = load_networks(make_package(encoder_onnx, head, make_manifest))
     for original, copy in zip((network, head), loaded, strict=True):
         weights = copy.state_dict()
         for name, values in original.state_dict().items():
             if not name.endswith("num_batches_tracked"):
                 torch.testing.assert_close(weights[name], values, rtol=0, atol=0)
+
+
+def test_maps_stay_out_of_what_is_exported(encoder_onnx: bytes) -> None:
+    assert [item.name for item in onnx.load_from_string(encoder_onnx).graph.output] == OUTPUTS
 
 
 def test_each_weight_is_stored_once_under_its_own_name(encoder_onnx: bytes) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,11 +12,13 @@ from slicewise.models.features import SliceFeatures
 from slicewise.models.fusion import HEADS, FusionHead, build_head
 
 D, L, M = 12, 4, 3
+Inputs = Literal["descriptor", "compact"]
 
 
-def make_head(name: str, *, seed: int = 0) -> FusionHead:
+def make_head(name: str, *, inputs: Inputs = "descriptor", seed: int = 0) -> FusionHead:
     torch.manual_seed(seed)
-    head = build_head(FusionConfig(name=name, hidden_size=8), descriptor_size=D, summary_size=M, labels=L)
+    config = FusionConfig(name=name, inputs=inputs, hidden_size=8)
+    head = build_head(config, descriptor_size=D, summary_size=M, labels=L)
     for values in head.parameters():
         torch.nn.init.normal_(values, std=0.3)
     return head.eval()
@@ -47,10 +51,11 @@ def change(features: SliceFeatures, where: Tensor, value: float) -> SliceFeature
     )
 
 
+@pytest.mark.parametrize("inputs", ["descriptor", "compact"])
 @pytest.mark.parametrize("name", HEADS)
 @torch.no_grad()
-def test_padding_changes_no_output(name: str) -> None:
-    head = make_head(name)
+def test_padding_changes_no_output(name: str, inputs: Inputs) -> None:
+    head = make_head(name, inputs=inputs)
     features = make_features([7, 3, 1], padded_to=9)
     logits = head(features)
     assert logits.shape == (3, 9, L)
@@ -116,6 +121,32 @@ def test_descriptors_are_standardised_by_the_training_set(name: str) -> None:
         before = head(features)
         head.fit_scale(descriptors[0])
         torch.testing.assert_close(head(scaled), before, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_compact_inputs_leave_the_descriptors_out(name: str) -> None:
+    head = make_head(name, inputs="compact")
+    features = make_features([8, 5])
+    others = features._replace(descriptors=features.descriptors * 50 + 7)
+    with torch.no_grad():
+        before = head(features)
+        torch.testing.assert_close(head(others), before, rtol=0, atol=0)
+        head.fit_scale(others.descriptors[0])
+        torch.testing.assert_close(head(features), before, rtol=0, atol=0)
+        # Of any encoder, then: also of one with more descriptors.
+        wider = features._replace(descriptors=torch.randn(2, 8, D + 3))
+        torch.testing.assert_close(head(wider), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["window", "bigru"])
+@pytest.mark.parametrize("changed", ["slice_logits", "summaries"])
+@torch.no_grad()
+def test_compact_inputs_are_logits_and_summaries(name: str, changed: str) -> None:
+    head = make_head(name, inputs="compact")
+    features = make_features([8])
+    other = features._replace(**{changed: getattr(features, changed) + 1.0})
+    corrections = [head(item) - item.slice_logits for item in (features, other)]
+    assert (corrections[0] - corrections[1]).abs().max() > 1e-3
 
 
 def test_noise_and_dropout_act_in_training_alone() -> None:

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import log_loss
+from torch import Tensor
 
-from slicewise.models.losses import occupancy_loss, weighted_bce
+from slicewise.models.losses import bce_total, occupancy_loss, smooth, weighted_bce
+
+Array = npt.NDArray[np.float64]
+
+
+def loss_of_batch(logits: Tensor, targets: Tensor, known: Tensor, label_weights: Tensor, row_weights: Tensor) -> Tensor:
+    total = bce_total(known, label_weights, row_weights)
+    return weighted_bce(logits, targets, known, label_weights, row_weights, total=total)
 
 
 def test_it_is_the_weighted_mean_of_the_log_losses() -> None:
@@ -20,7 +31,7 @@ def test_it_is_the_weighted_mean_of_the_log_losses() -> None:
         )
         / weights.sum()
     )
-    loss = weighted_bce(
+    loss = loss_of_batch(
         torch.from_numpy(logits),
         torch.from_numpy(targets).double(),
         torch.ones(50, 3, dtype=torch.bool),
@@ -35,7 +46,7 @@ def test_unknown_labels_change_neither_loss_nor_gradient() -> None:
     known = torch.tensor([[True, True], [True, False]])
     arguments = (torch.tensor([2.0, 1.0]), torch.ones(2))
     losses = [
-        weighted_bce(logits, torch.tensor([[1.0, 0.0], [0.0, unknown]]), known, *arguments) for unknown in (0.0, 1.0)
+        loss_of_batch(logits, torch.tensor([[1.0, 0.0], [0.0, unknown]]), known, *arguments) for unknown in (0.0, 1.0)
     ]
     assert losses[0] == losses[1]
     assert torch.isfinite(losses[0])
@@ -47,35 +58,97 @@ def test_unknown_labels_change_neither_loss_nor_gradient() -> None:
 
 
 def test_nothing_known_gives_zero() -> None:
-    loss = weighted_bce(
+    loss = loss_of_batch(
         torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.bool), torch.ones(2), torch.ones(2)
     )
     assert loss == 0
 
 
+def test_the_total_is_what_all_known_labels_weigh() -> None:
+    known = torch.tensor([[True, True, False], [False, True, True]])
+    total = bce_total(known, torch.tensor([2.0, 1.0, 1.0]), torch.tensor([1.0, 0.5]))
+    assert total.item() == (2 + 1) * 1.0 + (1 + 1) * 0.5
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 6), min_size=1, max_size=5))
+def test_losses_of_parts_add_up_to_the_loss_of_the_batch(seed: int, sizes: list[int]) -> None:
+    generator, rows = np.random.default_rng(seed), sum(sizes)
+    shape = (rows, 4, 3)  # as in stage 2: series, slices, labels
+    batch = (
+        torch.from_numpy(generator.normal(size=shape)),
+        torch.from_numpy(generator.uniform(size=shape)),
+        torch.from_numpy(generator.random(shape) < 0.7),
+    )
+    label_weights = torch.from_numpy(generator.uniform(0.5, 2, 3))
+    row_weights = torch.from_numpy(generator.uniform(0.2, 5, shape[:-1]))
+    total = bce_total(batch[2], label_weights, row_weights)
+    found = 0.0
+    for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        logits, targets, known = (values[start : start + size] for values in batch)
+        weights = row_weights[start : start + size]
+        found += weighted_bce(logits, targets, known, label_weights, weights, total=total).item()
+    whole = loss_of_batch(*batch, label_weights, row_weights)
+    assert found == pytest.approx(whole.item(), rel=1e-9, abs=1e-12)
+
+
+def test_smoothing_draws_targets_to_one_half() -> None:
+    targets = torch.tensor([0.0, 1.0, 0.5, 0.25])
+    assert smooth(targets, 0.2).tolist() == pytest.approx([0.1, 0.9, 0.5, 0.3])
+    assert torch.equal(smooth(targets, 0.0), targets)
+
+
+def sigmoid(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-logits))
+
+
+def dice_loss(maps: Array, occupancy: Array) -> float:
+    """Mean over the labels (axis 1) of 1 - (2 overlap + 1) / (sum of both + 1)."""
+    shares = sigmoid(maps)
+    overlap = (shares * occupancy).sum(axis=(0, 2, 3))
+    sums = shares.sum(axis=(0, 2, 3)) + occupancy.sum(axis=(0, 2, 3))
+    return float(np.mean(1 - (2 * overlap + 1) / (sums + 1)))
+
+
+def cross_entropy(maps: Array, occupancy: Array) -> float:
+    shares = sigmoid(maps)
+    return float(-(occupancy * np.log(shares) + (1 - occupancy) * np.log(1 - shares)).mean())
+
+
+def loss_of_maps(maps: Tensor, occupancy: Tensor, has_masks: Tensor) -> Tensor:
+    return occupancy_loss(maps, occupancy, has_masks, torch.tensor(float(len(maps))))
+
+
 def test_the_loss_of_maps_is_cross_entropy_and_dice() -> None:
     generator = np.random.default_rng(0)
     maps, occupancy = generator.normal(size=(3, 2, 4, 4)), generator.uniform(size=(3, 2, 4, 4))
-    shares = 1 / (1 + np.exp(-maps))
-    cross_entropy = -(occupancy * np.log(shares) + (1 - occupancy) * np.log(1 - shares)).mean()
-    dice = [
-        1
-        - (2 * (shares[:, label] * occupancy[:, label]).sum() + 1)
-        / (shares[:, label].sum() + occupancy[:, label].sum() + 1)
-        for label in range(2)
-    ]
-    loss = occupancy_loss(torch.from_numpy(maps), torch.from_numpy(occupancy), torch.ones(3, dtype=torch.bool))
-    assert float(loss) == pytest.approx(8 * cross_entropy + 0.3 * np.mean(dice), rel=1e-9)
+    loss = loss_of_maps(torch.from_numpy(maps), torch.from_numpy(occupancy), torch.ones(3, dtype=torch.bool))
+    expected = 8 * cross_entropy(maps, occupancy) + 0.3 * dice_loss(maps, occupancy)
+    assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_cross_entropies_of_maps_of_parts_add_up() -> None:
+    generator = np.random.default_rng(0)
+    maps, occupancy = generator.normal(size=(6, 2, 4, 4)), generator.uniform(size=(6, 2, 4, 4))
+    has_masks = np.array([True, False, True, True, False, False])
+    found = 0.0
+    for start in (0, 2, 4):  # the last part has no masks at all
+        part = slice(start, start + 2)
+        logits, shares, masked = (torch.from_numpy(values[part]) for values in (maps, occupancy, has_masks))
+        found += occupancy_loss(logits, shares, masked, torch.tensor(6.0)).item()
+        if has_masks[part].any():
+            rows = np.flatnonzero(has_masks[part]) + start
+            found -= len(rows) / 6 * 0.3 * dice_loss(maps[rows], occupancy[rows])
+    assert found == pytest.approx(3 / 6 * 8 * cross_entropy(maps[has_masks], occupancy[has_masks]), rel=1e-6)
 
 
 def test_slices_without_masks_do_not_enter_the_loss_of_maps() -> None:
     maps = torch.randn(2, 1, 3, 3, requires_grad=True)
     occupancy = torch.rand(2, 1, 3, 3)
-    loss = occupancy_loss(maps, occupancy, torch.tensor([True, False]))
-    alone = occupancy_loss(maps[:1], occupancy[:1], torch.tensor([True]))
+    loss = loss_of_maps(maps, occupancy, torch.tensor([True, False]))
+    alone = loss_of_maps(maps[:1], occupancy[:1], torch.tensor([True]))
     torch.testing.assert_close(loss, 0.5 * alone)
     loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
     assert maps.grad is not None
     assert (maps.grad[0] != 0).all()
     assert (maps.grad[1] == 0).all()
-    assert occupancy_loss(maps, occupancy, torch.tensor([False, False])) == 0
+    assert loss_of_maps(maps, occupancy, torch.tensor([False, False])) == 0

@@ -170,8 +170,15 @@ def test_pictures_report_progress(
     totals = []
 
     def progress(
-        items: Iterable[Any], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+        items: Iterable[Any],
+        *,
+        description: str,
+        total: int | None = None,
+        unit: str = "slice",
+        initial: int = 0,
+        unit_scale: int = 1,
     ) -> Iterator[Any]:
+        del unit_scale
         totals.append((description, total, unit, initial))
         yield from items
 

@@ -1,40 +1,65 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
 
-from slicewise.config import FusionConfig
+from slicewise.config import FusionConfig, HardwareConfig
 from slicewise.errors import TrainingError
-from slicewise.training.hardware import Hardware
+from slicewise.training.hardware import one_cpu, resolve_hardware
 from slicewise.training.loop import Stage, fit
+from slicewise.training.metrics_log import read_log
 
-CPU = Hardware(torch.device("cpu"), torch.float32)
-STEPS, EPOCHS = 5, 3
+STEPS, EPOCHS, SAMPLES = 5, 3, 16
 Item = TypeVar("Item")
 
 
-def make_stage(*, fail_at: int | None = None) -> Stage[Tensor]:
+def make_stage(*, fail_at: int | None = None, dropout: float = 0.5, **changes: Any) -> Stage[Tensor]:
+    """A network that learns to sum four numbers."""
     torch.manual_seed(3)
-    network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1))
+    network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(dropout), nn.ReLU(), nn.Linear(8, 1))
+    schedule = FusionConfig(epochs=EPOCHS, learning_rate=1e-2, **changes)
     steps = 0
 
     def batches(epoch: int, first: int) -> Iterator[Tensor]:
         for step in range(first, STEPS):
-            yield torch.randn(16, 4, generator=torch.Generator().manual_seed(100 * epoch + step))
+            batch = torch.randn(SAMPLES, 4, generator=torch.Generator().manual_seed(100 * epoch + step))
+            yield from batch.chunk(schedule.accumulate)
 
-    def loss(network: nn.Module, batch: Tensor) -> Tensor:
+    def totals(batch: Tensor) -> Tensor:
+        return torch.tensor([float(len(batch))])
+
+    def loss(network: nn.Module, batch: Tensor, totals: Tensor) -> Tensor:
         nonlocal steps
         steps += 1
-        error: Tensor = (network(batch)[:, 0] - batch.sum(dim=1)).square().mean()
+        error: Tensor = (network(batch)[:, 0] - batch.sum(dim=1)).square().sum() / totals[0]
         return error * float("nan") if steps == fail_at else error
 
-    return Stage("Toy", network, batches, STEPS, loss, FusionConfig(epochs=EPOCHS, learning_rate=1e-2))
+    def validate(network: nn.Module) -> dict[str, float]:
+        batch = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            return {"weighted_log_loss": float((network(batch)[:, 0] - batch.sum(dim=1)).square().mean())}
+
+    return Stage(
+        name="Toy",
+        network=network,
+        batches=batches,
+        steps=STEPS,
+        batch_size=SAMPLES,
+        unit="sample",
+        totals=totals,
+        loss=loss,
+        schedule=schedule,
+        validate=validate,
+    )
 
 
 def train(stage: Stage[Tensor], folder: Path, *, seed: int = 1, stop_after: int | None = None) -> dict[str, Tensor]:
@@ -45,8 +70,13 @@ def train(stage: Stage[Tensor], folder: Path, *, seed: int = 1, stop_after: int 
                 raise KeyboardInterrupt
 
     # A checkpoint after every step: an interruption may come anywhere.
-    fit(stage, hardware=CPU, seed=seed, folder=folder, checkpoint_minutes=0, progress=interrupting)
+    fit(stage, hardware=one_cpu(), seed=seed, folder=folder, checkpoint_minutes=0, progress=interrupting)
     return stage.network.state_dict()
+
+
+def untimed(path: Path) -> list[tuple[str, str, str]]:
+    with path.open() as stream:
+        return [(row["step"], row["loss"], row["gradient_norm"]) for row in csv.DictReader(stream)]
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -66,6 +96,7 @@ def test_an_interrupted_run_reaches_the_same_weights(tmp_path: Path, stop_after:
         train(make_stage(), tmp_path / "cut", stop_after=stop_after)
     assert same(train(make_stage(), tmp_path / "cut"), whole)
     assert (tmp_path / "cut" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+    assert untimed(tmp_path / "cut" / "steps.csv") == untimed(tmp_path / "whole" / "steps.csv")
 
 
 def test_training_learns_and_logs_every_epoch(tmp_path: Path) -> None:
@@ -83,6 +114,93 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 6
     assert all(torch.isfinite(values).all() for values in state["network"].values())
+
+
+def test_a_step_in_parts_is_the_step(tmp_path: Path) -> None:
+    whole = train(make_stage(dropout=0), tmp_path / "whole")
+    parts = train(make_stage(dropout=0, accumulate=4), tmp_path / "parts")
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_is_clipped_to_the_norm_that_is_set(tmp_path: Path) -> None:
+    before = make_stage().network.state_dict()
+    moved = []
+    for number, clip in enumerate((0.0, 1e-12)):
+        # Adam does not see the length of a gradient, but its epsilon does.
+        after = train(make_stage(gradient_clip=clip, weight_decay=0), tmp_path / str(number))
+        moved.append(max(float((after[name] - before[name]).abs().max()) for name in before))
+    assert moved[0] > 1e-2
+    assert moved[1] < 1e-4
+
+
+def test_the_moving_average_is_what_its_definition_gives(tmp_path: Path) -> None:
+    decay, seen = 0.6, []
+    stage = make_stage(ema=decay)
+    plain = make_stage()
+
+    def record(items: Iterable[Item], **_: object) -> Iterator[Item]:
+        for item in items:
+            seen.append({name: values.clone() for name, values in plain.network.state_dict().items()})
+            yield item
+
+    fit(plain, hardware=one_cpu(), seed=1, folder=tmp_path / "plain", checkpoint_minutes=9, progress=record)
+    averaged = train(stage, tmp_path / "average")
+    expected = seen[0]  # the first update takes the weights as they are
+    for number, weights in enumerate(seen[1:], start=1):
+        kept = min(decay, (1 + number) / (10 + number))
+        expected = {name: kept * expected[name] + (1 - kept) * weights[name] for name in weights}
+    for name, values in averaged.items():
+        torch.testing.assert_close(values, expected[name])
+
+
+@pytest.mark.parametrize("stop_after", [4, 7])
+def test_a_run_with_all_options_resumes_to_the_same_weights(tmp_path: Path, stop_after: int) -> None:
+    options: dict[str, Any] = {"ema": 0.9, "accumulate": 2, "keep": "best", "gradient_clip": 0.5}
+    whole = train(make_stage(**options), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_stage(**options), tmp_path / "cut", stop_after=stop_after)
+    assert same(train(make_stage(**options), tmp_path / "cut"), whole)
+
+
+def test_the_best_weights_can_be_kept(tmp_path: Path) -> None:
+    # A rate so high that the last epoch is not the best one.
+    stage = make_stage(keep="best", dropout=0)
+    stage = replace(stage, schedule=msgspec.structs.replace(stage.schedule, learning_rate=1.0, epochs=6))
+    train(stage, tmp_path)
+    scores = read_log(tmp_path / "log.csv")["validation_weighted_log_loss"]
+    assert scores[-1] > min(scores)
+    assert stage.validate is not None
+    assert stage.validate(stage.network)["weighted_log_loss"] == pytest.approx(min(scores), rel=1e-5)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, saved = torch.save, 0
+
+    def failing(state: object, path: Path) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 3:
+            path.write_bytes(b"half")
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: cannot be written: .* go on with --resume"):
+        train(make_stage(), tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert not list(tmp_path.glob(".*"))
+    monkeypatch.undo()
+    assert same(train(make_stage(), tmp_path), train(make_stage(), tmp_path / "whole"))
+
+
+def test_compiled_networks_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without code generation, which takes most of a minute.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    hardware = resolve_hardware(HardwareConfig(device="cpu", precision="float32", compile=True))
+    compiled, plain = make_stage(dropout=0), make_stage(dropout=0)
+    fit(compiled, hardware=hardware, seed=1, folder=tmp_path / "compiled", checkpoint_minutes=9)
+    assert same(compiled.network.state_dict(), train(plain, tmp_path / "plain"))
 
 
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
@@ -104,7 +222,7 @@ def test_bfloat16_trains_too(tmp_path: Path) -> None:
     stage.network[0].register_forward_hook(_record_dtype(seen))  # type: ignore[index]  # a Sequential
     fit(
         stage,
-        hardware=Hardware(torch.device("cpu"), torch.bfloat16),
+        hardware=resolve_hardware(HardwareConfig(device="cpu", precision="bfloat16")),
         seed=0,
         folder=tmp_path,
         checkpoint_minutes=1,

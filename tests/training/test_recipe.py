@@ -97,9 +97,15 @@ def config(*overrides: str) -> RunConfig:
 
 def stopping(stage: str, after: int) -> Progress:
     def progress(
-        items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+        items: Iterable[Item],
+        *,
+        description: str,
+        total: int | None = None,
+        unit: str = "slice",
+        initial: int = 0,
+        unit_scale: int = 1,
     ) -> Iterator[Item]:
-        del total, unit, initial
+        del total, unit, initial, unit_scale
         for count, item in enumerate(items, start=1):
             yield item
             if description == stage and count == after:
@@ -136,7 +142,7 @@ def test_masks_train_maps_that_localise(masked_dataset: Dataset, tmp_path: Path)
         if masked_dataset.splits[record.patient_id] == "test":
             values = masked_dataset.input(record).values.astype(np.float32)
             with torch.inference_mode():
-                found = network.describe(torch.from_numpy(apply_channels(values, masked_dataset.task.channels))).maps
+                found = network(torch.from_numpy(apply_channels(values, masked_dataset.task.channels))).maps
             assert found is not None
             maps.append(found[:, 0].sigmoid().numpy().astype(np.float64))
             masks.append(masked_dataset.masks(record)[:, 0] / 255)

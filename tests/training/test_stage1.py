@@ -21,7 +21,7 @@ from slicewise.models.fusion import FusionHead, build_head
 from slicewise.package import ENCODER, FUSION, ModelPackage
 from slicewise.progress import no_progress
 from slicewise.task import OCCUPANCY_STRIDE, load_task
-from slicewise.training.context import ENCODER_PART, TrainingContext
+from slicewise.training.context import FUSION_PART, TrainingContext
 from slicewise.training.hardware import resolve_hardware
 from slicewise.training.recipe import split_training_patients
 from slicewise.training.run_folder import RunRecord, start_run
@@ -79,7 +79,7 @@ def start_from(dataset: Dataset, folder: Path, init: ModelPackage, *overrides: s
     parts = split_training_patients(dataset, config)
     run = start_run(folder, record, resume=False)
     context = TrainingContext(dataset, parts, run, resolve_hardware(config.hardware), init, no_progress)
-    return train_stage1(context, context.records(ENCODER_PART))
+    return train_stage1(context, context.encoder_records(), context.records(FUSION_PART), run.stage1)
 
 
 @pytest.mark.parametrize("theirs", [0, MAP_CHANNELS])

@@ -47,7 +47,13 @@ def terminal_progress(*, quiet: bool) -> Progress:
 
 
 def _bar(
-    items: Iterable[Item], *, description: str, total: int | None = None, unit: str = "slice", initial: int = 0
+    items: Iterable[Item],
+    *,
+    description: str,
+    total: int | None = None,
+    unit: str = "slice",
+    initial: int = 0,
+    unit_scale: int = 1,
 ) -> Iterator[Item]:
     from tqdm import tqdm
 
@@ -57,6 +63,7 @@ def _bar(
         total=total,
         unit=f" {unit}",
         initial=initial,
+        unit_scale=unit_scale if unit_scale > 1 else False,
         dynamic_ncols=True,
         # In a log file a bar a second is a flood.
         mininterval=0.2 if sys.stderr.isatty() else 10.0,

@@ -17,8 +17,11 @@ example:
   slicewise train dataset --output runs/first
   slicewise train dataset --output runs/single --reuse-stage1 runs/first --set fusion.name=none
   slicewise train dataset --output runs/first --resume
+  torchrun --nproc-per-node 4 -m slicewise.cli train dataset --output runs/first
 
-An interrupted run continues with --resume and the same options.
+An interrupted run continues with --resume and the same options. A machine with several GPUs uses them all; several
+machines each start the same command with torchrun. RUN/stage1/log.csv and curves.png show how training goes;
+so does `tensorboard --logdir RUN`.
 """
 
 
@@ -54,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     init = None if arguments.init is None else load_package(arguments.init)
     try:
         from slicewise.data.store import Dataset
+        from slicewise.training.hardware import is_first_process
         from slicewise.training.recipe import train
     except ModuleNotFoundError as error:
         raise MissingExtraError("Training", "train") from error
@@ -70,8 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         progress=terminal_progress(quiet=arguments.quiet),
     )
+    if not is_first_process():
+        return 0
     manifest = load_package(package).manifest
     print(f"model: {arguments.output} (package: {package})")
+    print(f"descriptor: {manifest.descriptor_size} features of '{manifest.encoder.name}'")
     for name, value in manifest.metrics.items():
         print(f"{name}: {value:.4f}")
     return 0

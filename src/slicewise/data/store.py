@@ -23,14 +23,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from slicewise.data.arrays import open_array
+from slicewise.data.arrays import open_array, read_rows
 from slicewise.data.labels import UNKNOWN, Box, Labels
-from slicewise.data.occupancy import Occupancy, open_masks
+from slicewise.data.occupancy import MASKS, Occupancy, open_masks
 from slicewise.data.split import read_splits
 from slicewise.errors import DatasetError, UsageError
 from slicewise.imaging.preprocess import ModelInput
 from slicewise.results import Rejection
-from slicewise.task import Task
+from slicewise.task import OCCUPANCY_STRIDE, Task
 from slicewise.volume import ScanWarning, SliceReference
 
 FORMAT_VERSION = 2
@@ -194,6 +194,28 @@ class Dataset:
             warnings=record.input_warnings,
             transposed=record.transposed,
         )
+
+    def input_rows(self, record: SeriesRecord, rows: Sequence[int]) -> npt.NDArray[np.int16]:
+        """Returns a few rows of the network input of a series, shape (len(rows), size, size).
+
+        Raises:
+            DatasetError: As `input`.
+        """
+        size = self.task.preprocessing.size
+        path = self.path / SERIES / folder_name(record.series_uid) / VALUES
+        return read_rows(path, rows, np.int16, (len(record.row_positions_mm), size, size))
+
+    def mask_row(self, record: SeriesRecord, row: int) -> Occupancy:
+        """Returns where the findings in one row of the network input are, shape (L, cells, cells).
+
+        Raises:
+            DatasetError: As `masks`.
+        """
+        cells = self.task.preprocessing.size // OCCUPANCY_STRIDE
+        path = self.path / SERIES / folder_name(record.series_uid) / MASKS
+        shape = (len(record.row_positions_mm), len(self.task.labels), cells, cells)
+        found: Occupancy = read_rows(path, [row], np.uint8, shape)[0]
+        return found
 
     def masks(self, record: SeriesRecord) -> Occupancy:
         """Returns where the findings of a series are, on the coarse grid; read from the disk where used.

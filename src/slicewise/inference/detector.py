@@ -185,7 +185,11 @@ class Detector:
         )
 
     def _encode(self, model_input: ModelInput) -> EncodedSlices:
-        batches = [self.runtime.encode(channels) for channels in channel_batches(model_input, self.task, ENCODER_BATCH)]
+        neighbours = self.package.manifest.encoder.neighbours
+        batches = [
+            self.runtime.encode(channels)
+            for channels in channel_batches(model_input, self.task, ENCODER_BATCH, neighbours)
+        ]
         return EncodedSlices(
             descriptors=np.concatenate([batch.descriptors for batch in batches]),
             slice_logits=np.concatenate([batch.slice_logits for batch in batches]),

@@ -31,7 +31,7 @@ class TorchRuntime:
 
         with torch.inference_mode():
             outputs = self._encoder(torch.from_numpy(channels))
-        return EncodedSlices(*(output.numpy() for output in outputs))
+        return EncodedSlices(outputs.descriptors.numpy(), outputs.slice_logits.numpy(), outputs.summaries.numpy())
 
     def fuse(self, slices: EncodedSlices, positions: Floats) -> Floats:
         """Runs stage 2 on one series and returns logits (S, L)."""

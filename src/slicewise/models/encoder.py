@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from slicewise.config import EncoderConfig
 from slicewise.errors import ConfigError, UsageError
 from slicewise.models.occupancy import SUMMARIES_A_LABEL, EncoderStage, OccupancyPyramid, encoder_stages, summarise
+from slicewise.models.pooling import GEM, use_generalised_mean
 from slicewise.task import OCCUPANCY_STRIDE
 
 # Mean and standard deviation of ImageNet's grey values, which pretrained weights expect of an input in [0, 1].
 INPUT_MEAN, INPUT_STD = 0.449, 0.226
 
 
-@dataclass(frozen=True, eq=False)
-class SliceOutputs:
+class SliceOutputs(NamedTuple):
     """What stage 1 says about slices.
 
     Attributes:
@@ -71,7 +71,7 @@ class DescriptorNetwork(nn.Module):
         self.pyramid = OccupancyPyramid(stages, map_channels, labels) if stages else None
         self._indices = [stage.index for stage in stages]
 
-    def describe(self, channels: Tensor) -> SliceOutputs:
+    def forward(self, channels: Tensor) -> SliceOutputs:
         """Describes slices.
 
         Args:
@@ -87,11 +87,6 @@ class DescriptorNetwork(nn.Module):
         summaries = summarise(maps)
         slice_logits = self.slice_classifier(torch.cat([descriptors, summaries], dim=1))
         return SliceOutputs(descriptors, slice_logits, summaries, maps)
-
-    def forward(self, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns descriptors (N, D), slice logits (N, L) and summaries (N, M): what stage 2 and the export read."""
-        outputs = self.describe(channels)
-        return outputs.descriptors, outputs.slice_logits, outputs.summaries
 
 
 def build_encoder(config: EncoderConfig, *, channels: int, size: int, labels: int) -> DescriptorNetwork:
@@ -116,6 +111,12 @@ def build_encoder(config: EncoderConfig, *, channels: int, size: int, labels: in
     return DescriptorNetwork(encoder, _descriptor_size(encoder), labels, stages, config.map_channels)
 
 
+def synchronise_batch_norm(network: DescriptorNetwork) -> None:
+    """Makes batch normalisation take its statistics from the batches of all processes, in place."""
+    for name, child in network.named_children():
+        setattr(network, name, convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]  # untyped in timm
+
+
 def _descriptor_size(encoder: nn.Module) -> int:
     # Some encoders, as MobileNetV3, widen the pooled features once more before the classifier.
     size = getattr(encoder, "head_hidden_size", None) or encoder.num_features
@@ -126,7 +127,7 @@ def _descriptor_size(encoder: nn.Module) -> int:
 def _create(config: EncoderConfig, *, channels: int, size: int) -> nn.Module:
     fixed = timm.get_pretrained_cfg(config.name, allow_unregistered=True)
     arguments: dict[str, Any] = {"img_size": size} if fixed is not None and fixed.fixed_input_size else {}
-    if config.pooling:
+    if config.pooling and config.pooling != GEM:
         arguments["global_pool"] = config.pooling
     try:
         encoder: nn.Module = timm.create_model(
@@ -139,4 +140,6 @@ def _create(config: EncoderConfig, *, channels: int, size: int) -> nn.Module:
             f"encoder.pretrained: the ImageNet weights of '{config.name}' cannot be loaded ({type(error).__name__}: "
             f"{error}). They are downloaded once; connect this machine to a network, or set encoder.pretrained=false"
         ) from error
+    if config.pooling == GEM:
+        use_generalised_mean(encoder, config.name)
     return encoder

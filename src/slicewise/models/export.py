@@ -68,11 +68,14 @@ def round_to_stored_precision(network: nn.Module) -> None:
 
 def export_encoder(network: DescriptorNetwork, *, channels: int, size: int) -> bytes:
     """Returns stage 1 as ONNX: `channels` (N, C, H, W) -> `descriptors`, `slice_logits`, `summaries`."""
+    maps = () if network.pyramid is None else ("maps",)
     return _export(
         network,
         (torch.zeros(2, channels, size, size),),
         inputs=("channels",),
-        outputs=("descriptors", "slice_logits", "summaries"),
+        outputs=("descriptors", "slice_logits", "summaries", *maps),
+        # Maps are read where they are looked at, by torch.
+        dropped=maps,
     )
 
 
@@ -116,14 +119,19 @@ def empty_encoder(manifest: Manifest) -> DescriptorNetwork:
     """Builds the untrained network of stage 1 that a manifest names."""
     return build_encoder(
         manifest.encoder.config(),
-        channels=channel_count(manifest.task),
+        channels=channel_count(manifest.task, manifest.encoder.neighbours),
         size=manifest.task.preprocessing.size,
         labels=len(manifest.task.labels),
     )
 
 
 def _export(
-    network: nn.Module, arguments: tuple[Tensor, ...], *, inputs: tuple[str, ...], outputs: tuple[str, ...]
+    network: nn.Module,
+    arguments: tuple[Tensor, ...],
+    *,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    dropped: tuple[str, ...] = (),
 ) -> bytes:
     network = network.cpu().eval()
     rows = torch.export.Dim("rows", min=1, max=LARGEST_BATCH)
@@ -143,6 +151,8 @@ def _export(
     if program is None:
         raise PackageError("torch.onnx.export returned no program")
     model = program.model_proto
+    for output in [item for item in model.graph.output if item.name in dropped]:
+        model.graph.output.remove(output)
     _drop_traces(model)
     _store_in_half(model)
     onnx.checker.check_model(model)

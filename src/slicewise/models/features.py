@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class SliceFeatures:
+class SliceFeatures(NamedTuple):
     """Features of a batch of series, padded at the end to the longest one.
 
     Attributes:

@@ -38,6 +38,11 @@ class FusionHead(nn.Module):
         self.summary_size = summary_size
         self.labels = labels
 
+    @property
+    def read_descriptors(self) -> int:
+        """How many features of a descriptor the head reads: D, or 0 for compact inputs."""
+        return self.descriptor_size if self.config.inputs == "descriptor" else 0
+
     def fit_scale(self, descriptors: Tensor) -> None:
         """Learns what the head needs to know of the distribution of the descriptors.
 
@@ -84,7 +89,7 @@ class DescriptorProjection(nn.Module):
     """Standardises descriptors with fixed statistics, then projects them together with logits and summaries.
 
     Args:
-        descriptor_size: D.
+        descriptor_size: D, 0 to read no descriptors.
         others: Number of further inputs a slice (logits and summaries).
         hidden_size: Size of the output.
         dropout: Dropout on descriptors.
@@ -96,25 +101,34 @@ class DescriptorProjection(nn.Module):
 
     def __init__(self, descriptor_size: int, others: int, hidden_size: int, *, dropout: float, noise: float) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(descriptor_size))
-        self.register_buffer("deviation", torch.ones(descriptor_size))
+        # An empty buffer is in no ONNX file to load it back from.
+        self.register_buffer("mean", torch.zeros(descriptor_size), persistent=descriptor_size > 0)
+        self.register_buffer("deviation", torch.ones(descriptor_size), persistent=descriptor_size > 0)
         self.dropout = nn.Dropout(dropout)
         self.noise = noise
         self.linear = nn.Linear(descriptor_size + others, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
 
     def fit(self, descriptors: Tensor) -> None:
-        """Takes mean and standard deviation from the training descriptors (N, D)."""
+        """Takes mean and standard deviation from the training descriptors (N, D), if it reads descriptors."""
+        if not len(self.mean):
+            return
         self.mean.copy_(descriptors.mean(dim=0))
         self.deviation.copy_(descriptors.std(dim=0, unbiased=False).clamp_min(1e-3))
 
     def forward(self, features: SliceFeatures) -> Tensor:
         """Returns projected features (B, S, hidden_size)."""
-        descriptors = (features.descriptors - self.mean) / self.deviation
+        inputs = [features.slice_logits, features.summaries]
+        if len(self.mean):
+            inputs.insert(0, self._standardised(features.descriptors))
+        return nn.functional.gelu(self.norm(self.linear(torch.cat(inputs, dim=-1))))
+
+    def _standardised(self, descriptors: Tensor) -> Tensor:
+        standardised = (descriptors - self.mean) / self.deviation
         if self.training and self.noise > 0:
-            descriptors = descriptors + self.noise * torch.randn_like(descriptors)
-        inputs = torch.cat([self.dropout(descriptors), features.slice_logits, features.summaries], dim=-1)
-        return nn.functional.gelu(self.norm(self.linear(inputs)))
+            standardised = standardised + self.noise * torch.randn_like(standardised)
+        dropped: Tensor = self.dropout(standardised)
+        return dropped
 
 
 @register_head("window")
@@ -127,7 +141,7 @@ class Window(FusionHead):
     def __init__(self, config: FusionConfig, *, descriptor_size: int, summary_size: int, labels: int) -> None:
         super().__init__(config, descriptor_size=descriptor_size, summary_size=summary_size, labels=labels)
         self.projection = DescriptorProjection(
-            descriptor_size, labels + summary_size, config.hidden_size, dropout=config.dropout, noise=config.noise
+            self.read_descriptors, labels + summary_size, config.hidden_size, dropout=config.dropout, noise=config.noise
         )
         slices = 2 * config.neighbours + 1
         self.hidden = nn.Linear(slices * (config.hidden_size + 1), config.hidden_size)
@@ -161,7 +175,7 @@ class BidirectionalGRU(FusionHead):
         super().__init__(config, descriptor_size=descriptor_size, summary_size=summary_size, labels=labels)
         size = config.hidden_size
         self.projection = DescriptorProjection(
-            descriptor_size, labels + summary_size, size, dropout=config.dropout, noise=config.noise
+            self.read_descriptors, labels + summary_size, size, dropout=config.dropout, noise=config.noise
         )
         # Two one-way networks instead of one two-way network: the backward one reads each series reversed by its own
         # length, so that padding, which stays last, is never read before a slice.

@@ -18,6 +18,21 @@ from slicewise.training.hardware import Hardware
 from slicewise.training.run_folder import RunFolder
 
 ENCODER_PART, FUSION_PART, CALIBRATION_PART = "encoder", "fusion", "calibration"
+_FOLD = "fold"
+
+
+def fold_part(fold: int) -> str:
+    """Returns the name of the part of the patients of a fold.
+
+    >>> fold_part(0)
+    'fold1'
+    """
+    return f"{_FOLD}{fold + 1}"
+
+
+def trains_encoder(part: str | None) -> bool:
+    """Tells whether the encoder that ships learns from the patients of a part."""
+    return part is not None and (part == ENCODER_PART or part.startswith(_FOLD))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +41,8 @@ class TrainingContext:
 
     Attributes:
         dataset: The prepared dataset.
-        parts: Part ("encoder", "fusion" or "calibration") of every training patient.
+        parts: Part of every training patient: "encoder", "fusion" or "calibration"; with folds "fold1" and so on in
+            the place of the first two.
         run: The run folder.
         hardware: Device and precision of stage 1.
         init: A model that the run starts from, None to start anew.
@@ -59,6 +75,10 @@ class TrainingContext:
         """Returns the series of one part of the patients."""
         return [record for record in self.dataset.records if self.parts.get(record.patient_id) == part]
 
+    def encoder_records(self) -> list[SeriesRecord]:
+        """Returns the series of all patients from whom the encoder that ships learns."""
+        return [record for record in self.dataset.records if trains_encoder(self.parts.get(record.patient_id))]
+
     def seed(self, purpose: str) -> int:
         """Returns the seed for one purpose."""
         return derived_seed(self.config, purpose)
@@ -86,7 +106,7 @@ def encoder_config(
         raise ConfigError(
             f"--init: that model has encoder.map_channels={trained}, the configuration {wanted}. Set the same"
         )
-    masks = (record.masks_digest for record in dataset.records if parts.get(record.patient_id) == ENCODER_PART)
+    masks = (record.masks_digest for record in dataset.records if trains_encoder(parts.get(record.patient_id)))
     if trained or (config.stage1.map_weight > 0 and any(masks)):
         return config.encoder
     return msgspec.structs.replace(config.encoder, map_channels=0)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from slicewise.data.store import Dataset, SeriesRecord, folder_name
+from slicewise.errors import TrainingError
 from slicewise.files import write_atomically
 from slicewise.imaging.channels import channel_batches
 from slicewise.inference.axial import axial_positions, primary_rows
@@ -65,10 +66,10 @@ class FusionBatch:
     known: Tensor
 
 
-def encoder_digest(network: DescriptorNetwork, task: Task) -> str:
-    """Returns the SHA-256 over the weights, the channels and the preprocessing."""
+def encoder_digest(network: DescriptorNetwork, task: Task, neighbours: int) -> str:
+    """Returns the SHA-256 over the weights, the channels, the neighbours among them and the preprocessing."""
     digest = hashlib.sha256(task.preprocessing.digest().encode())
-    digest.update(repr(task.channels).encode())
+    digest.update(repr((task.channels, neighbours)).encode())
     for name, values in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(values.detach().cpu().contiguous().numpy().tobytes())
@@ -85,19 +86,17 @@ def describe(
         network: The trained network of stage 1. It runs in full precision, as in prediction.
         records: Series to describe.
     """
-    dataset, device = context.dataset, context.hardware.device
-    folder = context.run.descriptors / encoder_digest(network, dataset.task)[:16]
-    network = network.to(device).eval()
-    features = []
-    for record in context.progress(records, description="Descriptors", total=len(records), unit="series"):
-        path = folder / f"{folder_name(record.series_uid)}-{record.values_digest[:16]}.npz"
-        stored = _load(path)
-        if stored is None:
-            stored = _encode(network, dataset, record, device)
-            _store(path, stored)
-        features.append(_of_series(stored, dataset, record))
+    hardware = context.hardware
+    share = records[hardware.rank :: hardware.ranks]
+    folder = context.run.descriptors / encoder_digest(network, context.task, context.encoder.neighbours)[:16]
+    network = network.to(hardware.device).eval()
+    for record in context.progress(share, description="Descriptors", total=len(share), unit="series"):
+        path = _path(folder, record)
+        if _load(path) is None:
+            _store(path, _encode(network, context, record))
     network.to("cpu")
-    return features
+    hardware.fabric.barrier()
+    return [_of_series(_stored(_path(folder, record)), context.dataset, record) for record in records]
 
 
 def collate(series: Sequence[SeriesFeatures]) -> FusionBatch:
@@ -123,22 +122,37 @@ def _pad(arrays: list[Floats]) -> Tensor:
 
 
 def _encode(
-    network: DescriptorNetwork, dataset: Dataset, record: SeriesRecord, device: torch.device
+    network: DescriptorNetwork, context: TrainingContext, record: SeriesRecord
 ) -> tuple[Floats, Floats, Floats]:
-    batches = []
+    batches, task, neighbours = [], context.task, context.encoder.neighbours
     # cuDNN would round convolutions to TensorFloat-32; prediction does not.
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for channels in channel_batches(dataset.input(record), dataset.task, ENCODER_BATCH):
-            outputs = network(torch.from_numpy(channels).to(device, memory_format=torch.channels_last))
-            batches.append([output.float().cpu() for output in outputs])
+        for channels in channel_batches(context.dataset.input(record), task, ENCODER_BATCH, neighbours):
+            outputs = network(torch.from_numpy(channels).to(context.hardware.device, memory_format=torch.channels_last))
+            found = (outputs.descriptors, outputs.slice_logits, outputs.summaries)
+            batches.append([output.float().cpu() for output in found])
     descriptors, slice_logits, summaries = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
     return descriptors, slice_logits, summaries
 
 
+def _path(folder: Path, record: SeriesRecord) -> Path:
+    return folder / f"{folder_name(record.series_uid)}-{record.values_digest[:16]}.npz"
+
+
+def _stored(path: Path) -> tuple[Floats, Floats, Floats]:
+    arrays = _load(path)
+    if arrays is None:
+        raise TrainingError(f"{path}: cannot be read. Remove it, then go on with --resume")
+    return arrays
+
+
 def _store(path: Path, arrays: tuple[Floats, Floats, Floats]) -> None:
     descriptors, slice_logits, summaries = arrays
-    with write_atomically(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, descriptors=descriptors, slice_logits=slice_logits, summaries=summaries)
+    try:
+        with write_atomically(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, descriptors=descriptors, slice_logits=slice_logits, summaries=summaries)
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be written: {error}. Make room, then go on with --resume") from error
 
 
 def _load(path: Path) -> tuple[Floats, Floats, Floats] | None:

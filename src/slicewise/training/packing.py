@@ -86,7 +86,9 @@ def pack(
     )
     files = {
         **_terms(manifest),
-        ENCODER: export_encoder(network, channels=channel_count(task), size=task.preprocessing.size),
+        ENCODER: export_encoder(
+            network, channels=channel_count(task, context.encoder.neighbours), size=task.preprocessing.size
+        ),
         FUSION: export_fusion(head),
     }
     write_package(context.run.package, manifest, files)

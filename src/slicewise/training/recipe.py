@@ -1,25 +1,29 @@
 """The recipe, top to bottom (Ngo et al. 2022): descriptors of slices, axial fusion of adjacent ones, calibration.
 
-Patients are split in three: some train the encoder, others, which the encoder has not seen, train axial fusion on the
-descriptors of exactly the encoder that ships, and the last calibrate.
+Stage 2 has to learn in the feature space that it will run in, from patients that stage 1 has not seen. So the patients
+are split in three ("split"): some train the encoder, others axial fusion on the descriptors of exactly the encoder that
+ships, and the last calibrate. Or ("kfold") encoders of folds describe the patients that they have not seen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import torch
 
 from slicewise.config import RunConfig
+from slicewise.data.folds import patient_folds
 from slicewise.data.split import split_patients
 from slicewise.data.store import Dataset
 from slicewise.errors import DatasetError
 from slicewise.imaging.channels import channel_count
-from slicewise.models.encoder import build_encoder
+from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.fusion import build_head
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress, no_progress
+from slicewise.training.commit import source_commit
 from slicewise.training.context import (
     CALIBRATION_PART,
     ENCODER_PART,
@@ -27,11 +31,13 @@ from slicewise.training.context import (
     TrainingContext,
     derived_seed,
     encoder_config,
+    fold_part,
 )
-from slicewise.training.descriptors import describe
+from slicewise.training.descriptors import SeriesFeatures, describe
+from slicewise.training.folds import describe_unseen
 from slicewise.training.hardware import resolve_hardware
 from slicewise.training.packing import pack
-from slicewise.training.run_folder import RunRecord, library_versions, open_run, start_run
+from slicewise.training.run_folder import RunFolder, RunRecord, library_versions, open_run, start_run
 from slicewise.training.stage1 import train_stage1
 from slicewise.training.stage2 import apply_head, train_stage2
 
@@ -62,12 +68,12 @@ def train(
 
     Raises:
         DatasetError: If there are too few patients or no known labels.
-        TrainingError: If the loss is not finite.
+        TrainingError: If the loss is not finite, or a file cannot be written.
         UsageError: If the run folder or a setting does not fit.
     """
-    hardware = resolve_hardware(config.hardware)
     parts = split_training_patients(dataset, config, init)
     _check_networks(dataset, parts, config, init)
+    hardware = resolve_hardware(config.hardware)
     record = RunRecord(
         config=config,
         task=dataset.task.name,
@@ -75,26 +81,54 @@ def train(
         init_digest="" if init is None else init.digest,
         hardware=str(hardware),
         versions=library_versions(),
+        commit=source_commit(),
     )
-    run = start_run(run_path, record, resume=resume)
-    if run.package.is_dir():
-        return run.package
-    run.write_splits(parts)
-    if reuse_stage1 is not None:
-        run.take_stage1(open_run(reuse_stage1))
-    context = TrainingContext(dataset, parts, run, hardware, init, progress)
-
-    # Stage 1: single slices -> descriptors.
-    network = train_stage1(context, context.records(ENCODER_PART))
-
-    # Stage 2: descriptors of adjacent slices -> logits, on patients that stage 1 has not seen.
-    features = describe(context, network, context.records(FUSION_PART))
-    head = train_stage2(context, network, features)
-
-    # Calibration: logits -> probabilities, on patients that neither stage has seen.
-    logits, labels = apply_head(head, describe(context, network, context.records(CALIBRATION_PART)))
-    pack(context, network, head, logits=logits, labels=labels)
+    run = hardware.on_first(lambda: _start(run_path, record, parts, resume=resume, reuse_stage1=reuse_stage1))
+    context = TrainingContext(dataset, parts, run, hardware, init, progress if hardware.is_first else no_progress)
+    if not run.package.is_dir():
+        _train(context)
     return run.package
+
+
+def _train(context: TrainingContext) -> None:
+    # Stage 1: single slices -> descriptors. The patients on whom it is only measured do not choose anything.
+    measured = context.records(FUSION_PART) or context.records(CALIBRATION_PART)
+    network = train_stage1(context, context.encoder_records(), measured, context.run.stage1)
+
+    # What stage 1 says about patients that it, or the encoder of a fold, has not seen.
+    if context.config.split.method == "split":
+        features = describe(context, network, context.records(FUSION_PART))
+    else:
+        features = describe_unseen(context, network)
+    unseen = describe(context, network, context.records(CALIBRATION_PART))
+
+    # The rest is quick: one process does it, whatever their number.
+    context.hardware.on_first(lambda: _fuse(context, network, features, unseen))
+
+
+def _fuse(
+    context: TrainingContext,
+    network: DescriptorNetwork,
+    features: Sequence[SeriesFeatures],
+    unseen: Sequence[SeriesFeatures],
+) -> None:
+    # Stage 2: descriptors of adjacent slices -> logits.
+    head = train_stage2(context, network, features, unseen)
+
+    # Calibration: logits -> probabilities, on patients that neither stage has learnt from.
+    logits, labels = apply_head(head, unseen)
+    pack(context, network, head, logits=logits, labels=labels)
+
+
+def _start(
+    path: Path, record: RunRecord, parts: dict[str, str], *, resume: bool, reuse_stage1: Path | None
+) -> RunFolder:
+    run = start_run(path, record, resume=resume)
+    if not run.package.is_dir():
+        run.write_splits(parts)
+        if reuse_stage1 is not None:
+            run.take_stage1(open_run(reuse_stage1))
+    return run
 
 
 def split_training_patients(dataset: Dataset, config: RunConfig, init: ModelPackage | None = None) -> dict[str, str]:
@@ -103,7 +137,8 @@ def split_training_patients(dataset: Dataset, config: RunConfig, init: ModelPack
     Patients that the model to start from has seen may only train the encoder: it has learnt from them already.
 
     Returns:
-        The part of every training patient: "encoder", "fusion" or "calibration".
+        The part of every training patient: "encoder", "fusion" or "calibration"; with folds "fold1" and so on in the
+        place of the first two.
 
     Raises:
         DatasetError: If there are too few patients.
@@ -121,14 +156,23 @@ def split_training_patients(dataset: Dataset, config: RunConfig, init: ModelPack
         CALIBRATION_PART: 1.0 - config.split.encoder - config.split.fusion,
     }
     parts = dict(split_patients(patients, shares, seed=derived_seed(config, "split"), strata=positive))
+    if config.split.method == "kfold":
+        parts |= _folds(positive, parts, config)
     parts |= dict.fromkeys(seen, ENCODER_PART)
-    for part in shares:
+    folds = map(fold_part, range(config.split.folds))
+    for part in shares if config.split.method == "split" else (*folds, CALIBRATION_PART):
         if part not in parts.values():
             raise DatasetError(
                 f"{len(patients)} training patients{_unless_seen(seen)} are too few: none is left for the part "
-                f"'{part}'. Prepare more patients, or change split.encoder and split.fusion"
+                f"'{part}'. Prepare more patients, or change split.encoder, split.fusion and split.folds"
             )
     return parts
+
+
+def _folds(positive: dict[str, int], parts: dict[str, str], config: RunConfig) -> dict[str, str]:
+    learning = {patient: stratum for patient, stratum in positive.items() if parts[patient] != CALIBRATION_PART}
+    folds = patient_folds(learning, config.split.folds, derived_seed(config, "folds"))
+    return {patient: fold_part(fold) for patient, fold in folds.items()}
 
 
 def _check_networks(dataset: Dataset, parts: dict[str, str], config: RunConfig, init: ModelPackage | None) -> None:
@@ -138,7 +182,10 @@ def _check_networks(dataset: Dataset, parts: dict[str, str], config: RunConfig, 
     encoder = msgspec.structs.replace(encoder_config(config, dataset, parts, init), pretrained=False)
     with torch.random.fork_rng(devices=[]):
         build_encoder(
-            encoder, channels=channel_count(dataset.task), size=dataset.task.preprocessing.size, labels=labels
+            encoder,
+            channels=channel_count(dataset.task, encoder.neighbours),
+            size=dataset.task.preprocessing.size,
+            labels=labels,
         )
 
 

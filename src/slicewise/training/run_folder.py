@@ -1,10 +1,12 @@
 """A run folder: what a training run was, and how far it is.
 
-RUN/run.json      configuration, dataset digest, versions
+RUN/run.json      configuration, dataset digest, git commit, versions
 RUN/splits.csv    which patients trained the encoder, trained fusion, calibrated
-RUN/stage1/       network.safetensors, checkpoint.pt, log.csv
+RUN/stage1/       network.safetensors, and of the training: checkpoint.pt (last), best.safetensors, steps.csv, log.csv,
+                  curves.png, tensorboard/
+RUN/stage1-foldN/ the same of the encoder that has not seen fold N; folds.csv, how well it aligns
 RUN/descriptors/  what stage 1 says about the patients of stage 2
-RUN/stage2/       checkpoint.pt, log.csv
+RUN/stage2/       as stage1/
 RUN/package/      the model package: makes RUN a MODEL
 """
 
@@ -23,6 +25,7 @@ from slicewise.config import FusionConfig, HardwareConfig, RunConfig
 from slicewise.errors import UsageError
 from slicewise.files import is_unfinished, write_atomically, write_bytes_atomically
 
+WEIGHTS = "network.safetensors"
 LIBRARIES = ("slicewise", "torch", "timm", "onnx", "numpy", "scipy", "pydicom")
 
 
@@ -36,6 +39,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         init_digest: Digest of the package that the run started from, "" without one.
         hardware: Device and precision of stage 1, as "auto" turned out: another one gives other weights.
         versions: Versions of the libraries.
+        commit: Git commit of slicewise, "" where it is not known.
     """
 
     config: RunConfig
@@ -44,13 +48,16 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     init_digest: str
     hardware: str
     versions: dict[str, str]
+    commit: str = ""
 
     def key(self) -> dict[str, object]:
         """Returns all that the weights depend on: everything but names, and settings that only change the pace."""
         config = msgspec.structs.replace(
             self.config, name="", version="", description="", license="", hardware=HardwareConfig()
         )
-        content: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(self, config=config, versions={}))
+        content: dict[str, object] = msgspec.to_builtins(
+            msgspec.structs.replace(self, config=config, versions={}, commit="")
+        )
         return content
 
     def stage1_key(self) -> dict[str, object]:
@@ -76,10 +83,14 @@ class RunFolder:
         """Folder of stage 1."""
         return self.path / "stage1"
 
+    def fold(self, number: int) -> Path:
+        """Folder of stage 1 without one fold."""
+        return self.path / f"stage1-fold{number + 1}"
+
     @property
     def stage1_weights(self) -> Path:
         """Weights of the trained stage 1, rounded to what the package stores."""
-        return self.stage1 / "network.safetensors"
+        return self.stage1 / WEIGHTS
 
     @property
     def stage2(self) -> Path:
@@ -124,7 +135,8 @@ class RunFolder:
             return
         if other.descriptors.is_dir():
             shutil.copytree(other.descriptors, self.descriptors, dirs_exist_ok=True)
-        write_bytes_atomically(self.stage1_weights, other.stage1_weights.read_bytes())
+        for weights in sorted(other.path.glob(f"stage1*/{WEIGHTS}")):
+            write_bytes_atomically(self.path / weights.relative_to(other.path), weights.read_bytes())
 
 
 def start_run(path: Path, record: RunRecord, *, resume: bool) -> RunFolder:

@@ -9,30 +9,33 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from slicewise.errors import ConfigError
 from slicewise.models.encoder import DescriptorNetwork
 from slicewise.models.export import load_networks, round_to_stored_precision
 from slicewise.models.fusion import FusionHead, build_head
-from slicewise.models.losses import weighted_bce
+from slicewise.models.losses import bce_total, smooth, weighted_bce
 from slicewise.package import ModelPackage
 from slicewise.task import Task
 from slicewise.training.context import TrainingContext
 from slicewise.training.descriptors import FusionBatch, SeriesFeatures, collate
-from slicewise.training.hardware import Hardware
+from slicewise.training.hardware import one_cpu
 from slicewise.training.loop import Stage, fit
-
-# Stage 2 is small: full precision on the CPU is fast enough and repeats bit for bit.
-_HARDWARE = Hardware(torch.device("cpu"), torch.float32)
+from slicewise.training.validation import score_logits
 
 
 def train_stage2(
-    context: TrainingContext, network: DescriptorNetwork, features: Sequence[SeriesFeatures]
+    context: TrainingContext,
+    network: DescriptorNetwork,
+    features: Sequence[SeriesFeatures],
+    validation: Sequence[SeriesFeatures],
 ) -> FusionHead:
-    """Trains the head that the configuration names.
+    """Trains the head that the configuration names, on the CPU.
 
     Args:
         context: The training run.
         network: The trained network of stage 1.
         features: What it says about patients that it has not seen.
+        validation: What it says about others, on whom every epoch is measured.
 
     Returns:
         The head, its weights rounded to what the package stores.
@@ -43,8 +46,9 @@ def train_stage2(
     head = _initial_head(context, network, features)
     if any(values.requires_grad for values in head.parameters()):
         fit(
-            _stage(context, head, features),
-            hardware=_HARDWARE,
+            _stage(context, head, features, validation),
+            # Stage 2 is small: full precision on the CPU is fast enough and repeats bit for bit.
+            hardware=one_cpu(),
             seed=context.seed("stage 2"),
             folder=context.run.stage2,
             checkpoint_minutes=context.config.hardware.checkpoint_minutes,
@@ -63,6 +67,7 @@ def apply_head(
     Returns:
         Uncalibrated logits and labels of all their slices, each of shape (slices, labels).
     """
+    head.eval()
     logits = [head(collate([item]).features)[0].numpy() for item in features]
     return np.concatenate(logits), np.concatenate([item.labels for item in features])
 
@@ -85,22 +90,53 @@ def _initial_head(
     return head
 
 
-def _stage(context: TrainingContext, head: FusionHead, features: Sequence[SeriesFeatures]) -> Stage[FusionBatch]:
+def _stage(
+    context: TrainingContext,
+    head: FusionHead,
+    features: Sequence[SeriesFeatures],
+    validation: Sequence[SeriesFeatures],
+) -> Stage[FusionBatch]:
     settings = context.config.fusion
-    batch_size = min(settings.batch_size, len(features))
+    part_size = min(settings.batch_size, len(features)) // settings.accumulate
+    if part_size == 0:
+        raise ConfigError(
+            f"fusion.accumulate: {min(settings.batch_size, len(features))} series a step cannot be cut into "
+            f"{settings.accumulate} parts"
+        )
+    batch_size = part_size * settings.accumulate
     steps = len(features) // batch_size
     label_weights = torch.tensor(context.task.loss_weights)
 
     def batches(epoch: int, first: int) -> Iterator[FusionBatch]:
         order = np.random.default_rng((context.seed("series"), epoch)).permutation(len(features))
-        for start in range(first * batch_size, steps * batch_size, batch_size):
-            yield collate([features[index] for index in order[start : start + batch_size]])
+        for start in range(first * batch_size, steps * batch_size, part_size):
+            yield collate([features[index] for index in order[start : start + part_size]])
 
-    def loss(head: nn.Module, batch: FusionBatch) -> Tensor:
+    def totals(batch: FusionBatch) -> Tensor:
+        return bce_total(batch.known, label_weights, torch.ones(batch.known.shape[:-1]))[None]
+
+    def loss(head: nn.Module, batch: FusionBatch, totals: Tensor) -> Tensor:
         logits = head(batch.features)
-        return weighted_bce(logits, batch.targets, batch.known, label_weights, torch.ones(logits.shape[:-1]))
+        targets = smooth(batch.targets, settings.label_smoothing)
+        ones = torch.ones(logits.shape[:-1])
+        return weighted_bce(logits, targets, batch.known, label_weights, ones, total=totals[0])
 
-    return Stage("Stage 2", head, batches, steps, loss, settings)
+    def validate(head: nn.Module) -> dict[str, float]:
+        assert isinstance(head, FusionHead)
+        return score_logits(*apply_head(head, validation), context.task)
+
+    return Stage(
+        name="Stage 2",
+        network=head,
+        batches=batches,
+        steps=steps,
+        batch_size=batch_size,
+        unit="series",
+        totals=totals,
+        loss=loss,
+        schedule=settings,
+        validate=validate,
+    )
 
 
 def _start_from(head: FusionHead, init: ModelPackage, task: Task) -> None:
