@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
+import slicewise
 from slicewise.config import RunConfig, load_config
 from slicewise.data.occupancy import MASKS, Occupancy, digest_of_masks
 from slicewise.data.prepare import prepare
@@ -26,7 +28,10 @@ from slicewise.package import ModelPackage, load_package
 from slicewise.progress import Progress
 from slicewise.task import OCCUPANCY_STRIDE, load_task
 from slicewise.training import packing
+from slicewise.training.commit import source_commit
+from slicewise.training.metrics_log import read_log
 from slicewise.training.recipe import split_training_patients, train
+from slicewise.training.run_folder import open_run
 from tiny import write_tiny
 
 Item = TypeVar("Item")
@@ -241,3 +246,50 @@ def test_terms_and_gaps_are_stated(dataset: Dataset, tmp_path: Path) -> None:
     other = run(dataset, tmp_path / "other")
     assert other.manifest.license == "not stated"
     assert "LICENSE" not in other.files
+
+
+def test_a_run_folder_tells_all(dataset: Dataset, tmp_path: Path) -> None:
+    # The validation of stage 2 are the calibration patients: all of them enter log loss and package alike.
+    package = run(dataset, tmp_path / "run", "stage1.keep=best", "stage1.ema=0.5")
+    record = open_run(tmp_path / "run").record
+    assert record.versions["slicewise"] == slicewise.__version__
+    assert record.commit == source_commit()
+    for stage, epochs in (("stage1", 2), ("stage2", 3)):
+        folder = tmp_path / "run" / stage
+        log = read_log(folder / "log.csv")
+        assert log["epoch"] == list(range(1, epochs + 1))
+        assert {"loss", "learning_rate", "validation_weighted_log_loss", "validation_auroc_square"} <= log.keys()
+        with Image.open(folder / "curves.png") as picture:
+            assert picture.width > 500
+        assert list((folder / "tensorboard").iterdir())
+        assert {"checkpoint.pt", "best.safetensors"} <= {path.name for path in folder.iterdir()}
+    last = read_log(tmp_path / "run" / "stage2" / "log.csv")["validation_weighted_log_loss"][-1]
+    uncalibrated = package.manifest.metrics["weighted_log_loss_on_calibration_patients_uncalibrated"]
+    assert last == pytest.approx(uncalibrated, rel=1e-3)
+
+
+def test_what_cannot_be_cut_or_chosen_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stage1\.batch_size: 16 slices a step cannot be cut into 3 equal parts"):
+        train(dataset, tmp_path / "parts", config("stage1.accumulate=3"))
+    with pytest.raises(ConfigError, match=r"stage1\.keep: 'best' needs labelled slices"):
+        train(dataset, tmp_path / "best", config("stage1.keep=best", "stage1.validation_slices=0"))
+
+
+def test_a_damaged_series_stops_training_and_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(dataset.path, tmp_path / "dataset")
+    for path in (tmp_path / "dataset" / SERIES).glob("*/values.npy"):
+        path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DatasetError, match=r"values\.npy: cannot be read"):
+        train(Dataset.open(tmp_path / "dataset"), tmp_path / "run", config())
+    assert not (tmp_path / "run" / "package").exists()
+
+
+def test_folds_resume_to_the_same_model(dataset: Dataset, tmp_path: Path) -> None:
+    options = ("split.method=kfold", "split.folds=2")
+    whole = run(dataset, tmp_path / "whole", *options)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "cut", config(*options), progress=stopping("Stage 1 without fold 2 of 2", 3))
+    assert load_package(train(dataset, tmp_path / "cut", config(*options), resume=True)).digest == whole.digest
+    reused = train(dataset, tmp_path / "reused", config(*options, "fusion.epochs=2"), reuse_stage1=tmp_path / "whole")
+    assert load_package(reused).manifest.provenance.patients == whole.manifest.provenance.patients
+    assert not (tmp_path / "reused" / "stage1-fold1" / "log.csv").exists()

@@ -129,6 +129,12 @@ def descriptor_stage(
             f"stage1.batch_size: {settings.batch_size} slices a step cannot be cut into {parts} equal parts for "
             f"{hardware.ranks} devices and stage1.accumulate={settings.accumulate}, or there are fewer training slices"
         )
+    validate = _validation(context, validation)
+    if settings.keep == "best" and validate is None:
+        raise ConfigError(
+            "stage1.keep: 'best' needs labelled slices of patients that are not trained on: set "
+            "stage1.validation_slices above 0, or keep the 'last' weights"
+        )
     if hardware.ranks > 1 and hardware.device.type == "cuda":
         synchronise_batch_norm(network)
     label_weights = torch.tensor(context.task.loss_weights)
@@ -167,7 +173,7 @@ def descriptor_stage(
         totals=totals,
         loss=loss,
         schedule=settings,
-        validate=_validation(context, validation),
+        validate=validate,
     )
 
 
