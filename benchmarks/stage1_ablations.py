@@ -27,7 +27,7 @@ RECIPE = (
 ONE_WINDOW = "one-window"
 VARIANTS = {
     "base": (),
-    "base-again": (),  # with another seed: what training alone changes
+    "base-again": (),  # with another seed, which also deals the training patients anew
     ONE_WINDOW: (),  # brain instead of brain, subdural and bone
     "2.5d": ("encoder.neighbours=1",),
     "labels-only": ("encoder.map_channels=0",),

@@ -95,7 +95,7 @@ def bare_loop(stage: Stage[SliceBatch], config: RunConfig, hardware: Hardware, s
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     synchronise(hardware)
-    return steps * stage.batch_size / (time.perf_counter() - start)
+    return steps * len(batch.labels) / (time.perf_counter() - start)
 
 
 def random_batch(batch: SliceBatch) -> SliceBatch:

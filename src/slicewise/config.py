@@ -91,8 +91,6 @@ class ScheduleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ema: Decay of the exponential moving average of the weights, which the model then gets; 0 for none. It rises to
             this value in the first steps.
         label_smoothing: Share of every target that is drawn to one half.
-        keep: Weights that the model gets: of the "last" step, or of the epoch with the "best" weighted log loss on
-            patients that are not trained on.
     """
 
     epochs: Count = 10
@@ -105,7 +103,6 @@ class ScheduleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gradient_clip: NotNegative = 1.0
     ema: BelowOne = 0.0
     label_smoothing: BelowOne = 0.0
-    keep: Literal["last", "best"] = "last"
 
 
 class Stage1Config(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +117,8 @@ class Stage1Config(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
         mixup: Parameter of the beta distribution of mixup (Zhang et al. 2018), 0 for none.
         cutmix: Parameter of the beta distribution of CutMix (Yun et al. 2019), 0 for none. With both, a coin decides.
         validation_slices: Slices of patients that are not trained on, on which every epoch is measured; 0 for none.
+        keep: Weights that the model gets: of the "last" step, or of the epoch with the "best" weighted log loss on
+            those slices. They are of the patients of stage 2, who then have chosen among the epochs of stage 1.
         augment: Random changes of the slices.
     """
 
@@ -129,6 +128,7 @@ class Stage1Config(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
     validation_slices: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 512
+    keep: Literal["last", "best"] = "last"
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -191,7 +191,6 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         device: "auto" takes GPUs where there are any.
         devices: GPUs, or processes on the CPU, of every node that train stage 1 together; 0 for all GPUs, or one
             process on the CPU. They share `batch_size`.
-        nodes: Machines that train together; start the same command on each of them with `torchrun`.
         precision: "auto" takes bfloat16 where the device has units for it, else float32.
         compile: Compile the network of stage 1 with torch.compile.
         workers: Processes that load slices for one device; 0 loads in the training process.
@@ -200,7 +199,6 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: CountOrZero = 0
-    nodes: Count = 1
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     compile: bool = False
     workers: CountOrZero = 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,9 @@ STEPS, EPOCHS, SAMPLES = 5, 3, 16
 Item = TypeVar("Item")
 
 
-def make_stage(*, fail_at: int | None = None, dropout: float = 0.5, **changes: Any) -> Stage[Tensor]:
+def make_stage(
+    *, fail_at: int | None = None, dropout: float = 0.5, keep_best: bool = False, **changes: Any
+) -> Stage[Tensor]:
     """A network that learns to sum four numbers."""
     torch.manual_seed(3)
     network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(dropout), nn.ReLU(), nn.Linear(8, 1))
@@ -59,6 +62,7 @@ def make_stage(*, fail_at: int | None = None, dropout: float = 0.5, **changes: A
         loss=loss,
         schedule=schedule,
         validate=validate,
+        keep_best=keep_best,
     )
 
 
@@ -116,6 +120,37 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     assert all(torch.isfinite(values).all() for values in state["network"].values())
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(9, 0.1), (19, 0.05), (1, 0.5), (7, 0.0)])
+def test_any_warmup_fits_any_number_of_steps(tmp_path: Path, steps: int, warmup: float) -> None:
+    train(make_stage(steps=steps, warmup=warmup), tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    train(make_stage(), tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["best"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="cannot be read: 'best'"):
+        train(make_stage(), tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    stage = make_stage()
+    calls = itertools.count(1)
+
+    def loss(network: nn.Module, batch: Tensor, totals: Tensor) -> Tensor:
+        value = stage.loss(network, batch, totals)
+        # Finite itself, with an infinite slope.
+        return value + torch.sqrt(value - value.detach()) if next(calls) == 3 else value
+
+    with pytest.raises(TrainingError, match="gradient of norm"):
+        train(replace(stage, loss=loss), tmp_path)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 2
+    assert all(torch.isfinite(values).all() for values in saved["network"].values())
+
+
 def test_a_step_in_parts_is_the_step(tmp_path: Path) -> None:
     whole = train(make_stage(dropout=0), tmp_path / "whole")
     parts = train(make_stage(dropout=0, accumulate=4), tmp_path / "parts")
@@ -156,7 +191,7 @@ def test_the_moving_average_is_what_its_definition_gives(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("stop_after", [4, 7])
 def test_a_run_with_all_options_resumes_to_the_same_weights(tmp_path: Path, stop_after: int) -> None:
-    options: dict[str, Any] = {"ema": 0.9, "accumulate": 2, "keep": "best", "gradient_clip": 0.5}
+    options: dict[str, Any] = {"ema": 0.9, "accumulate": 2, "keep_best": True, "gradient_clip": 0.5}
     whole = train(make_stage(**options), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(make_stage(**options), tmp_path / "cut", stop_after=stop_after)
@@ -165,7 +200,7 @@ def test_a_run_with_all_options_resumes_to_the_same_weights(tmp_path: Path, stop
 
 def test_the_best_weights_can_be_kept(tmp_path: Path) -> None:
     # A rate so high that the last epoch is not the best one.
-    stage = make_stage(keep="best", dropout=0)
+    stage = make_stage(keep_best=True, dropout=0)
     stage = replace(stage, schedule=msgspec.structs.replace(stage.schedule, learning_rate=1.0, epochs=6))
     train(stage, tmp_path)
     scores = read_log(tmp_path / "log.csv")["validation_weighted_log_loss"]

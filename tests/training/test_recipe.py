@@ -273,6 +273,10 @@ def test_what_cannot_be_cut_or_chosen_is_refused(dataset: Dataset, tmp_path: Pat
         train(dataset, tmp_path / "parts", config("stage1.accumulate=3"))
     with pytest.raises(ConfigError, match=r"stage1\.keep: 'best' needs labelled slices"):
         train(dataset, tmp_path / "best", config("stage1.keep=best", "stage1.validation_slices=0"))
+    with pytest.raises(ConfigError, match=r"split\.method='split'"):
+        train(dataset, tmp_path / "folds", config("stage1.keep=best", "split.method=kfold", "split.folds=2"))
+    with pytest.raises(ConfigError, match=r"fusion\.batch_size: 2 series a step cannot be cut into 3"):
+        train(dataset, tmp_path / "fusion", config("fusion.accumulate=3"))
 
 
 def test_a_damaged_series_stops_training_and_is_named(dataset: Dataset, tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
 def _update(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
     @torch.no_grad()
     def update(averages: Weights, values: Weights, updates: Tensor | int) -> None:
-        count = float(updates)
-        share = 1 - min(decay, (1 + count) / (10 + count))
+        # As a tensor: a number would have to wait for the GPU.
+        count = torch.as_tensor(updates, dtype=torch.float32)
+        share = 1 - ((1 + count) / (10 + count)).clamp_max(decay)
         for average, value in zip(averages, values, strict=True):
             if average.is_floating_point():
-                average.lerp_(value.to(average.device), share)
+                average.lerp_(value.to(average.device), share.to(average))
             else:
                 average.copy_(value)
 

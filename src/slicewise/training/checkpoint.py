@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import pickle  # for the exception alone: torch.load runs with weights_only
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,12 +40,15 @@ def save_checkpoint(folder: Path, state: Mapping[str, object]) -> None:
         raise _not_written(folder / CHECKPOINT, error) from error
 
 
-def load_checkpoint(folder: Path, parts: Mapping[str, Stateful | None], device: torch.device) -> dict[str, Any] | None:
+def load_checkpoint(
+    folder: Path, parts: Mapping[str, Stateful | None], values: Collection[str], device: torch.device
+) -> dict[str, Any] | None:
     """Reads `checkpoint.pt` into what it keeps the state of.
 
     Args:
         folder: Folder of the stage.
-        parts: Takes of the state, by the names in the checkpoint; None for what this run does without.
+        parts: Takers of a state, by the names in the checkpoint; None for what this run does without.
+        values: Names of what else it must hold.
         device: Where tensors go.
 
     Returns:
@@ -61,6 +65,7 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful | None], device: 
         for name, part in parts.items():
             if part is not None:
                 part.load_state_dict(state[name])
+        operator.itemgetter(*values)(state)  # an older version of slicewise wrote others
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path}: the checkpoint cannot be read: {error}. Remove it to start again") from error
     return state

@@ -15,7 +15,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from slicewise.config import HardwareConfig
-from slicewise.errors import ConfigError, SlicewiseError
+from slicewise.errors import ConfigError, SlicewiseError, TrainingError
 
 Result = TypeVar("Result")
 
@@ -86,13 +86,16 @@ class Hardware:
                 outcome = action()
             except SlicewiseError as error:
                 outcome = error
+            except OSError as error:
+                outcome = TrainingError(f"the first process could not go on: {error}")
         outcome = self.fabric.broadcast(outcome)
         if isinstance(outcome, SlicewiseError):
             raise outcome
         return outcome  # type: ignore[return-value]  # what the first process has returned
 
     def __str__(self) -> str:
-        return f"{self.device.type}, {str(self.precision).removeprefix('torch.')}"
+        processes = f", {self.ranks} processes" if self.ranks > 1 else ""
+        return f"{self.device.type}, {str(self.precision).removeprefix('torch.')}{processes}"
 
 
 def resolve_hardware(config: HardwareConfig) -> Hardware:

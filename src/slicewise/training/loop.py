@@ -61,6 +61,7 @@ class Stage(Generic[Batch]):
         loss: From network, part and the totals of the whole batch to the share of the loss that this part adds.
         schedule: Epochs, learning rate and the like.
         validate: From a network in evaluation mode to what it scores on patients that it is not trained on.
+        keep_best: Whether the network ends with the weights of the epoch that scored best, instead of the last ones.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Stage(Generic[Batch]):
     loss: Callable[[nn.Module, Batch, Tensor], Tensor]
     schedule: ScheduleConfig
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    keep_best: bool = False
 
 
 def fit(
@@ -120,7 +122,7 @@ class _Trainer(Generic[Batch]):
             self.optimizer,
             max_lr=schedule.learning_rate,
             total_steps=self.total + 1,
-            pct_start=schedule.warmup,
+            pct_start=_warmup(schedule.warmup, self.total + 1),
             cycle_momentum=False,
         )
         self.average = moving_average(self.network, schedule.ema) if schedule.ema > 0 else None
@@ -155,8 +157,9 @@ class _Trainer(Generic[Batch]):
         )
         for _ in steps:
             ended_epoch = self.step % self.stage.steps == 0 or self.step == self.total
-            if ended_epoch or self.step % _STEPS_A_CHECK[self.hardware.device.type] == 0:
-                self._check()
+            if not (ended_epoch or self.step % _STEPS_A_CHECK[self.hardware.device.type] == 0):
+                continue
+            self._check()
             with self.clock.paused():
                 if ended_epoch:
                     self._end_epoch()
@@ -202,6 +205,7 @@ class _Trainer(Generic[Batch]):
         if self.average is not None:
             self.average.update_parameters(self.network)
         self.step += 1
+        self.clock.stepped()
         self.epoch_loss += loss
         if self.step % STEPS_A_ROW == 0:
             self._log_step(loss)
@@ -211,11 +215,11 @@ class _Trainer(Generic[Batch]):
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
 
     def _check(self) -> None:
-        value = float(self.hardware.sum(self.epoch_loss.clone()))
-        if value - value != 0:  # infinite or not a number
+        loss, norm = float(self.hardware.sum(self.epoch_loss.clone())), float(self.gradient_norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
-                f"{self.stage.name}: the loss became {value} at step {self.step}. The last checkpoint is kept in "
-                f"{self.folder}. Lower the learning rate or look at the input"
+                f"{self.stage.name}: the loss became {loss} at step {self.step}, with a gradient of norm {norm}. The "
+                f"last checkpoint is kept in {self.folder}. Lower the learning rate or look at the input"
             )
 
     def _log_step(self, loss: Tensor) -> None:
@@ -227,7 +231,7 @@ class _Trainer(Generic[Batch]):
             "learning_rate": float(self.scheduler.get_last_lr()[0]),
             "gradient_norm": float(self.gradient_norm),
         }
-        self.log.write_step(self.step, values | self._pace(self.clock.lap(), STEPS_A_ROW))
+        self.log.write_step(self.step, values | self._pace(*self.clock.lap()))
 
     def _end_epoch(self) -> None:
         loss = float(self.hardware.sum(self.epoch_loss)) / (self.step % self.stage.steps or self.stage.steps)
@@ -241,10 +245,10 @@ class _Trainer(Generic[Batch]):
             draw_curves(self.folder, self.stage.name)
             self.clock.drawn()
 
-    def _pace(self, lap: tuple[float, float], steps: int) -> dict[str, float]:
-        seconds, waiting = lap
+    def _pace(self, steps: int, seconds: float, waiting: float) -> dict[str, float]:
+        samples = self.stage.unit if self.stage.unit.endswith("s") else f"{self.stage.unit}s"
         return {
-            f"{self.stage.unit}s_per_second": steps * self.stage.batch_size / seconds,
+            f"{samples}_per_second": steps * self.stage.batch_size / seconds,
             "share_waiting_for_data": waiting / seconds,
         }
 
@@ -264,7 +268,7 @@ class _Trainer(Generic[Batch]):
         return self.network if self.average is None else self.average.module
 
     def _take_chosen_weights(self) -> None:
-        if self.schedule.keep == "best":
+        if self.stage.keep_best:
             self.hardware.fabric.barrier()  # the first process writes them
             load_weights(self.network, self.folder / BEST)
         elif self.average is not None:
@@ -294,6 +298,7 @@ class _Trainer(Generic[Batch]):
                 "optimizer": self.optimizer,
                 "scheduler": self.scheduler,
             },
+            ("step", "best", "epoch_loss"),
             self.hardware.device,
         )
         if restored is not None:
@@ -309,6 +314,10 @@ class _Clock:
     def __init__(self) -> None:
         self._checkpoint = self._curves = self._lap = time.monotonic()
         self._waited = 0.0
+        self._steps = 0
+
+    def stepped(self) -> None:
+        self._steps += 1
 
     def since_checkpoint(self) -> float:
         return time.monotonic() - self._checkpoint
@@ -336,12 +345,17 @@ class _Clock:
         yield
         self._lap += time.monotonic() - start
 
-    def lap(self) -> tuple[float, float]:
-        """Returns the seconds since the last call, and how many of them went by without a batch."""
+    def lap(self) -> tuple[int, float, float]:
+        """Returns steps and seconds since the last call, and how many of the seconds went by without a batch."""
         now = time.monotonic()
-        result = max(now - self._lap, 1e-9), self._waited
-        self._lap, self._waited = now, 0.0
+        result = self._steps, max(now - self._lap, 1e-9), self._waited
+        self._steps, self._lap, self._waited = 0, now, 0.0
         return result
+
+
+def _warmup(share: float, steps: int) -> float:
+    """Returns the share of the steps in which the learning rate rises. One step is none: torch would divide by 0."""
+    return 0.0 if abs(share * steps - 1) < 1e-6 else share
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

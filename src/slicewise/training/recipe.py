@@ -91,7 +91,8 @@ def train(
 
 
 def _train(context: TrainingContext) -> None:
-    # Stage 1: single slices -> descriptors. The patients on whom it is only measured do not choose anything.
+    # Stage 1: single slices -> descriptors. The patients on whom it is measured choose nothing, unless stage1.keep is
+    # "best": then those of stage 2 choose the epoch, never those who calibrate.
     measured = context.records(FUSION_PART) or context.records(CALIBRATION_PART)
     network = train_stage1(context, context.encoder_records(), measured, context.run.stage1)
 

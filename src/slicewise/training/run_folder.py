@@ -4,7 +4,7 @@ RUN/run.json      configuration, dataset digest, git commit, versions
 RUN/splits.csv    which patients trained the encoder, trained fusion, calibrated
 RUN/stage1/       network.safetensors, and of the training: checkpoint.pt (last), best.safetensors, steps.csv, log.csv,
                   curves.png, tensorboard/
-RUN/stage1-foldN/ the same of the encoder that has not seen fold N; folds.csv, how well it aligns
+RUN/stage1-foldN/ the same of the encoder that has not seen fold N; alignment.csv, how well its descriptors align
 RUN/descriptors/  what stage 1 says about the patients of stage 2
 RUN/stage2/       as stage1/
 RUN/package/      the model package: makes RUN a MODEL
@@ -37,7 +37,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         task: Name of the task.
         dataset_digest: Digest of the prepared dataset.
         init_digest: Digest of the package that the run started from, "" without one.
-        hardware: Device and precision of stage 1, as "auto" turned out: another one gives other weights.
+        hardware: Device, precision and number of processes of stage 1: others give other weights.
         versions: Versions of the libraries.
         commit: Git commit of slicewise, "" where it is not known.
     """
@@ -135,7 +135,8 @@ class RunFolder:
             return
         if other.descriptors.is_dir():
             shutil.copytree(other.descriptors, self.descriptors, dirs_exist_ok=True)
-        for weights in sorted(other.path.glob(f"stage1*/{WEIGHTS}")):
+        # The folds first: the weights of stage 1 itself say that all is here.
+        for weights in sorted(other.path.glob(f"stage1*/{WEIGHTS}"), reverse=True):
             write_bytes_atomically(self.path / weights.relative_to(other.path), weights.read_bytes())
 
 

@@ -130,10 +130,10 @@ def descriptor_stage(
             f"{hardware.ranks} devices and stage1.accumulate={settings.accumulate}, or there are fewer training slices"
         )
     validate = _validation(context, validation)
-    if settings.keep == "best" and validate is None:
+    if settings.keep == "best" and (validate is None or context.config.split.method == "kfold"):
         raise ConfigError(
-            "stage1.keep: 'best' needs labelled slices of patients that are not trained on: set "
-            "stage1.validation_slices above 0, or keep the 'last' weights"
+            "stage1.keep: 'best' needs labelled slices of patients that neither train stage 1 nor calibrate: set "
+            "stage1.validation_slices above 0 and split.method='split', or keep the 'last' weights"
         )
     if hardware.ranks > 1 and hardware.device.type == "cuda":
         synchronise_batch_norm(network)
@@ -149,7 +149,7 @@ def descriptor_stage(
 
     def loss(network: nn.Module, batch: SliceBatch, totals: Tensor) -> Tensor:
         device = hardware.device
-        outputs = network(batch.channels.to(device, memory_format=torch.channels_last, non_blocking=True))
+        outputs = network(batch.channels.to(device, memory_format=torch.channels_last))
         of_labels = weighted_bce(
             outputs.slice_logits.float(),
             smooth(batch.labels.to(device), settings.label_smoothing),
@@ -174,6 +174,7 @@ def descriptor_stage(
         loss=loss,
         schedule=settings,
         validate=validate,
+        keep_best=settings.keep == "best",
     )
 
 

@@ -98,10 +98,10 @@ def _stage(
 ) -> Stage[FusionBatch]:
     settings = context.config.fusion
     part_size = min(settings.batch_size, len(features)) // settings.accumulate
-    if part_size == 0:
+    if part_size == 0 or settings.batch_size % settings.accumulate:
         raise ConfigError(
-            f"fusion.accumulate: {min(settings.batch_size, len(features))} series a step cannot be cut into "
-            f"{settings.accumulate} parts"
+            f"fusion.batch_size: {settings.batch_size} series a step cannot be cut into {settings.accumulate} equal "
+            "parts (fusion.accumulate), or there are fewer series"
         )
     batch_size = part_size * settings.accumulate
     steps = len(features) // batch_size
