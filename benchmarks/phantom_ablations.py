@@ -9,11 +9,10 @@ that it runs; a second call goes on where the first one stopped.
 from __future__ import annotations
 
 import argparse
-import shlex
-from importlib import resources
 from pathlib import Path
 
-from slicewise.cli.main import main as slicewise
+from phantom_benchmark import call, task_file
+
 from slicewise.phantom.mimics import MimicParameters
 
 TRAINING_SEED, TEST_SEED = 501, 502
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="these models alone")
     arguments = parser.parse_args()
     output: Path = arguments.output
-    task = coarse_task(output) if arguments.coarse else "ich"
+    task = task_file(output, "coarse") if arguments.coarse else "ich"
     options = ("--task", task, "--matrix", 256, "--workers", arguments.workers)
     test = output / "test"
     generate(test, arguments.test_studies, TEST_SEED, (), *options, "--holdout", 1)
@@ -80,26 +79,9 @@ def main() -> None:
     call("evaluate", first, test, *compared, "--output", output / "evaluation")
 
 
-def coarse_task(output: Path) -> Path:
-    """Writes the task `ich` on a coarser grid; returns its file."""
-    text = (resources.files("slicewise") / "tasks" / "ich.toml").read_text(encoding="utf-8")
-    path = output / "ich-coarse.toml"
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.replace("pixel_mm = 1.0", "pixel_mm = 1.3").replace("size = 208", "size = 160"))
-    return path
-
-
 def generate(folder: Path, studies: int, seed: int, settings: tuple[str, ...], *options: object) -> None:
     changes = (f"--set={setting}" for setting in settings)
     call("phantom", folder, "--dataset", "--studies", studies, "--seed", seed, *options, *changes)
-
-
-def call(*command: object) -> None:
-    words = [str(word) for word in command]
-    print(f"$ slicewise {shlex.join(words)}", flush=True)
-    code = slicewise(words)
-    if code:
-        raise SystemExit(code)
 
 
 if __name__ == "__main__":

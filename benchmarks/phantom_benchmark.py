@@ -1,6 +1,8 @@
 """The frozen phantom benchmark: makes its dataset from `phantom_benchmark.toml`.
 
-python benchmarks/phantom_benchmark.py OUT [--grid fine|coarse] [--workers 2]
+    python benchmarks/phantom_benchmark.py OUT [--grid fine|coarse] [--workers 2]
+
+A second call makes only what is missing.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def main() -> None:
 
 def make_dataset(output: Path, grid: str, workers: int) -> Path:
     """Makes the dataset of the benchmark on a grid, or what is missing of it; returns its folder."""
-    frozen = tomllib.loads(FROZEN.read_text(encoding="utf-8"))
+    frozen = read_frozen()
     if frozen["phantom_version"] != PHANTOM_VERSION:
         raise SystemExit(
             f"{FROZEN.name}: is for version {frozen['phantom_version']} of the phantom, this is version "
@@ -40,13 +42,19 @@ def make_dataset(output: Path, grid: str, workers: int) -> Path:
     call(
         "phantom", dataset, "--dataset", "--studies", frozen["studies"], "--seed", frozen["seed"], "--holdout",
         frozen["holdout"], "--preset", frozen["preset"], "--matrix", frozen["matrix"], "--task",
-        task_file(output, grid, frozen["grids"][grid]), "--workers", workers,
+        task_file(output, grid), "--workers", workers,
     )  # fmt: skip
     return dataset
 
 
-def task_file(output: Path, name: str, grid: dict[str, Any]) -> Path:
-    """Writes the task `ich` on a grid; returns its file."""
+def read_frozen() -> dict[str, Any]:
+    """Returns what defines the benchmark."""
+    return tomllib.loads(FROZEN.read_text(encoding="utf-8"))
+
+
+def task_file(output: Path, name: str) -> Path:
+    """Writes the task `ich` on a grid of the benchmark; returns its file."""
+    grid = read_frozen()["grids"][name]
     text = (resources.files("slicewise") / "tasks" / "ich.toml").read_text(encoding="utf-8")
     lines = [
         f"{key} = {grid[key]}" if (key := line.partition(" = ")[0]) in grid else line for line in text.splitlines()

@@ -53,11 +53,11 @@ def main() -> None:
     parser.add_argument(
         "--rates", nargs="*", default=[], metavar="VARIANT=R", help="slices a second in units of base's"
     )
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="these alone")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="these and base alone")
     arguments = parser.parse_args()
     dataset = make_dataset(arguments.output, arguments.grid, arguments.workers)
     rates = {name: float(rate) for name, _, rate in (item.partition("=") for item in arguments.rates)}
-    for name in arguments.only:
+    for name in dict.fromkeys(("base", *arguments.only)):  # the others are compared with it
         run = arguments.output / "runs" / name
         steps = round(arguments.steps * rates.get(name, 1.0))
         seed = arguments.seed + (1 if name == "base-again" else 0)

@@ -34,19 +34,10 @@ class Progress(Protocol):
         ...
 
 
-def no_progress(
-    items: Iterable[Item],
-    *,
-    description: str,
-    total: int | None = None,
-    unit: str = "slice",
-    initial: int = 0,
-    unit_scale: int = 1,
-) -> Iterator[Item]:
+def no_progress(items: Iterable[Item], **_: object) -> Iterator[Item]:
     """The silent `Progress`.
 
     >>> list(no_progress([1, 2], description="counting"))
     [1, 2]
     """
-    del description, total, unit, initial, unit_scale
     yield from items

@@ -352,34 +352,16 @@ class StopError(Exception):
     pass
 
 
-def stop_after_one_series(
-    items: Iterable[Item],
-    *,
-    description: str,
-    total: int | None = None,
-    unit: str = "slice",
-    initial: int = 0,
-    unit_scale: int = 1,
-) -> Iterator[Item]:
+def stop_after_one_series(items: Iterable[Item], *, unit: str = "slice", **_: object) -> Iterator[Item]:
     """A `Progress` under which a preparation dies."""
-    del description, total, initial, unit_scale
     for number, item in enumerate(items):
         if unit == "series" and number == 1:
             raise StopError
         yield item
 
 
-def stop_before_series(
-    items: Iterable[Item],
-    *,
-    description: str,
-    total: int | None = None,
-    unit: str = "slice",
-    initial: int = 0,
-    unit_scale: int = 1,
-) -> Iterator[Item]:
+def stop_before_series(items: Iterable[Item], *, unit: str = "slice", **_: object) -> Iterator[Item]:
     """A `Progress` under which a preparation dies before its first series."""
-    del description, total, initial, unit_scale
     if unit == "series":
         raise StopError
     yield from items

@@ -510,9 +510,8 @@ def test_progress_sees_every_file(tmp_path: Path) -> None:
         total: int | None = None,
         unit: str = "",
         initial: int = 0,
-        unit_scale: int = 1,
+        **_: object,
     ) -> Iterator[Any]:
-        del unit_scale
         seen.extend([total, initial])
         assert (description, unit) == ("reading headers", "file")
         for item in items:

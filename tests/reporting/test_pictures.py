@@ -176,9 +176,8 @@ def test_pictures_report_progress(
         total: int | None = None,
         unit: str = "slice",
         initial: int = 0,
-        unit_scale: int = 1,
+        **_: object,
     ) -> Iterator[Any]:
-        del unit_scale
         totals.append((description, total, unit, initial))
         yield from items
 

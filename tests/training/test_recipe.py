@@ -101,16 +101,7 @@ def config(*overrides: str) -> RunConfig:
 
 
 def stopping(stage: str, after: int) -> Progress:
-    def progress(
-        items: Iterable[Item],
-        *,
-        description: str,
-        total: int | None = None,
-        unit: str = "slice",
-        initial: int = 0,
-        unit_scale: int = 1,
-    ) -> Iterator[Item]:
-        del total, unit, initial, unit_scale
+    def progress(items: Iterable[Item], *, description: str, **_: object) -> Iterator[Item]:
         for count, item in enumerate(items, start=1):
             yield item
             if description == stage and count == after:

@@ -158,7 +158,7 @@ def descriptor_stage(
             batch.weights.to(device),
             total=totals[0],
         )
-        if outputs.maps is None or not batch.has_masks.any():
+        if outputs.maps is None:
             return of_labels
         maps, has_masks = outputs.maps.float(), batch.has_masks.to(device)
         return of_labels + settings.map_weight * occupancy_loss(maps, batch.occupancy.to(device), has_masks, totals[1])
