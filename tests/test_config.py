@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,3 +102,65 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 def test_known_keys_are_leaves() -> None:
     assert "stage1.augment.flip" in known_keys()
     assert "stage1.augment" not in known_keys()
+
+
+def test_a_file_and_then_settings_lie_over_the_defaults_of_a_task(tmp_path: Path) -> None:
+    defaults: dict[str, Any] = {
+        "seed": 1,
+        "stage1": {"epochs": 9, "batch_size": 4, "learning_rate": 2e-3, "augment": {"gain": 0.1, "flip": 0.2}},
+        "split": {"method": "kfold"},
+    }
+    before = copy.deepcopy(defaults)
+    path = tmp_path / "run.toml"
+    path.write_text("[stage1]\nepochs = 8\nbatch_size = 5\n[stage1.augment]\nflip = 0.3\nscale = 0.01\n")
+    overrides = ["stage1.batch_size=6", "stage1.augment.scale=0.02", "split.folds=3"]
+    config = load_config(path, overrides, defaults=defaults)
+    assert (config.stage1.epochs, config.stage1.batch_size, config.stage1.learning_rate) == (8, 6, 2e-3)
+    augment = config.stage1.augment
+    assert (augment.gain, augment.flip, augment.scale) == (0.1, 0.3, 0.02)
+    assert (config.seed, config.split.method, config.split.folds) == (1, "kfold", 3)
+    # What nobody mentions is as it would be without them.
+    assert (augment.shift_mm, config.fusion) == (RunConfig().stage1.augment.shift_mm, RunConfig().fusion)
+    assert defaults == before
+    assert load_config(defaults=defaults).stage1.epochs == 9
+    assert load_config(None, ["stage1.augment.gain=0.4"], defaults=defaults).stage1.augment.gain == 0.4
+    assert defaults == before
+
+
+def test_no_defaults_of_a_task_are_the_defaults() -> None:
+    assert load_config(defaults={}) == load_config(defaults=None) == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"stage1": {"epoch": 3}}, r"`epoch`.*stage1.*stage1\.epochs"),
+        ({"stage_1": {}}, "`stage_1`"),
+        ({"stage1": {"augment": {"gain": 2.0}}}, r"< 1.*stage1\.augment\.gain"),
+        ({"fusion": 3}, r"\$\.fusion"),
+        ({"split": {"encoder": 0.9}}, "share for calibration"),
+        ({"stage1": {"map_weight": float("nan")}}, r"stage1\.map_weight is nan"),
+    ],
+)
+def test_a_mistake_in_the_defaults_names_the_task_whoever_calls(
+    tmp_path: Path, defaults: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "run.toml"
+    # Neither hides it: the task would be wrong for all who call without them.
+    path.write_text("seed = 3\n[stage1.augment]\ngain = 0.1\n")
+    overrides = ["fusion.name=none", "split.encoder=0.5"]
+    for file, settings in ((None, []), (path, []), (None, overrides), (path, overrides)):
+        with pytest.raises(ConfigError, match=message) as caught:
+            load_config(file, settings, defaults=defaults, source="task 'mine', training")
+        assert str(caught.value).startswith("task 'mine', training: ")
+        assert "configuration" not in str(caught.value)
+
+
+def test_a_mistake_in_file_or_settings_is_not_put_down_to_the_task(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[stage1]\nepochs = 0\n")
+    defaults = {"stage1": {"epochs": 9}}
+    with pytest.raises(ConfigError, match=r"run\.toml: .*stage1\.epochs"):
+        load_config(path, defaults=defaults, source="task 'mine', training")
+    with pytest.raises(ConfigError, match=r"^configuration: .*stage1\.epochs"):
+        load_config(None, ["stage1.epochs=0"], defaults=defaults, source="task 'mine', training")

@@ -75,6 +75,16 @@ def test_json_follows_its_schema_and_comes_back() -> None:
     assert loaded.studies[0].sources == {}
 
 
+def test_json_tells_what_the_images_of_a_series_are_multiplied_by() -> None:
+    results = make_results()
+    assert json.loads(encode_results(results))["studies"][0]["series"][0]["intensity_scale"] == 1.0
+    series = msgspec.structs.replace(results.studies[0].series[0], intensity_scale=12.5)
+    study = msgspec.structs.replace(results.studies[0], series=(series,))
+    content = encode_results(msgspec.structs.replace(results, studies=(study,)))
+    jsonschema.validate(json.loads(content), results_schema())
+    assert decode_results(content).studies[0].series == (series,)
+
+
 def test_the_schema_promises_no_sources() -> None:
     definitions = results_schema()["$defs"]
     assert "sources" not in definitions["StudyResult"]["properties"]

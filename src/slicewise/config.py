@@ -6,9 +6,10 @@ A configuration is read from TOML over the defaults below, then changed by `--se
 
 from __future__ import annotations
 
+import copy
 import math
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 LearningRate = Annotated[float, msgspec.Meta(gt=0, le=1)]
+FusionInputs = Literal["descriptor", "differences", "pca", "compact"]
 Pooling = Literal["", "avg", "max", "avgmax", "gem"]
 
 
@@ -136,25 +138,45 @@ class FusionConfig(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
     """The head of stage 2 and its training. See `ScheduleConfig` for what both stages share.
 
     Attributes:
-        name: Registered head: "none" (single slice), "window" or "bigru".
-        inputs: What the head reads of a slice: the "descriptor" with the logits and the summaries of stage 1, or the
-            "compact" ones, logits and summaries, alone, which mean the same whichever encoder they come from.
+        name: Registered head: "none" (single slice), "rolling", "window", "conv", "bigru", "transformer", "chained" or
+            "wide-lstm".
+        inputs: What the head reads of a slice beside the logits and the summaries of stage 1: the "descriptor", the
+            descriptor and its "differences" to both neighbours, its principal components ("pca"), or nothing more
+            ("compact"): logits and summaries mean the same whichever encoder they come from.
+        components: Principal components that "pca" keeps.
         hidden_size: Units of the head.
-        neighbours: Neighbours on either side that `window` sees.
+        neighbours: Neighbours on either side that `rolling` and `window` see.
+        chain: Put a Markov chain along the axis on top of the head, see `slicewise.models.heads.chain`.
+        members: Heads that are trained side by side and averaged, in one model.
+        seed: Changes initial weights, order and noise of stage 2 alone.
         dropout: Dropout on the descriptors.
         noise: Standard deviation of the noise on the standardised descriptors in training.
+        slice_dropout: Share of the slices that a head does not see in training.
+        series_weight: Weight of the loss of series labels beside that of slice labels: the highest logits of a series
+            against its label. It is what series without slice labels teach (multiple-instance learning).
     """
 
-    name: str = "bigru"
-    inputs: Literal["descriptor", "compact"] = "descriptor"
+    name: str = "transformer"
+    inputs: FusionInputs = "compact"
+    components: Count = 64
     hidden_size: Count = 32
     neighbours: CountOrZero = 2
+    chain: bool = False
+    members: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
+    seed: Seed = 0
     dropout: BelowOne = 0.3
     noise: NotNegative = 0.2
+    slice_dropout: BelowOne = 0.0
+    series_weight: NotNegative = 0.0
     epochs: Count = 40
     batch_size: Count = 8
     learning_rate: LearningRate = 2e-3
     warmup: BelowOne = 0.1
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the single-slice baseline, which has nothing to train."""
+        return self.name == "none" and not self.chain
 
 
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,26 +255,50 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hardware: HardwareConfig = HardwareConfig()
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+def load_config(
+    path: Path | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    source: str = "defaults",
+) -> RunConfig:
     """Reads a run configuration.
 
     Args:
         path: TOML file, None for the defaults alone.
         overrides: Settings as "key=value" with dots between sections, as in "fusion.name=none".
+        defaults: What the task wants in the place of the defaults, as sections of a run configuration. They are valid
+            on their own.
+        source: Where those come from, for the message of an error in them.
 
     Raises:
         ConfigError: If the file cannot be read, a key is unknown or a value does not fit; the message names the key.
     """
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = copy.deepcopy(dict(defaults or {}))
+    if content:
+        _convert(content, source)
     source = "configuration"
     if path is not None:
         source = str(path)
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            _merge(content, tomllib.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as a TOML file: {error}") from error
     for override in overrides:
         _apply(content, override, source)
+    return _convert(content, source)
+
+
+def known_keys() -> tuple[str, ...]:
+    """Returns every key of a run configuration, with dots between sections.
+
+    >>> known_keys()[:2]
+    ('seed', 'name')
+    """
+    return tuple(key for key, _ in _leaves(msgspec.to_builtins(RunConfig())))
+
+
+def _convert(content: dict[str, Any], source: str) -> RunConfig:
     for key, value in _leaves(content):
         # A bound on one side lets nan or inf through.
         if isinstance(value, float) and not math.isfinite(value):
@@ -263,13 +309,13 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> RunC
         raise ConfigError(f"{source}: {error}. Known keys: {', '.join(known_keys())}") from error
 
 
-def known_keys() -> tuple[str, ...]:
-    """Returns every key of a run configuration, with dots between sections.
-
-    >>> known_keys()[:2]
-    ('seed', 'name')
-    """
-    return tuple(key for key, _ in _leaves(msgspec.to_builtins(RunConfig())))
+def _merge(content: dict[str, Any], other: dict[str, Any]) -> None:
+    for name, value in other.items():
+        inner = content.get(name)
+        if isinstance(value, dict) and isinstance(inner, dict):
+            _merge(inner, value)
+        else:
+            content[name] = value
 
 
 def _leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -73,6 +73,7 @@ class SeriesResult(msgspec.Struct, frozen=True):
         probabilities: Probability of every label for the series, by the study rule of the task.
         tilt_degrees: Angle between slice normal and patient axis.
         warnings: What a reader of the results should know about the scan.
+        intensity_scale: What the values of its images are multiplied by before windows; 1 for HU.
     """
 
     patient_id: str
@@ -82,6 +83,7 @@ class SeriesResult(msgspec.Struct, frozen=True):
     probabilities: dict[str, float]
     tilt_degrees: float
     warnings: tuple[ScanWarning, ...]
+    intensity_scale: float = 1.0
 
 
 class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,7 +1,7 @@
 """A task: which labels are found, on which channels, after which preprocessing.
 
-A task is a TOML file. `ich` ships with slicewise; any other is named by its path. Nothing but the task file knows the
-labels of a task: code reads their names, order, weights and codes from here.
+A task is a TOML file. `ich` and `mri_tumor` ship with slicewise; any other is named by its path. Nothing but the task
+file knows the labels of a task: code reads their names, order, weights and codes from here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -64,12 +64,12 @@ class AnyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowChannel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="window", tag_field="kind"):
-    """A channel that shows one window of Hounsfield units, DICOM PS3.3 C.11.2.1.2.
+    """A channel that shows one window of values, DICOM PS3.3 C.11.2.1.2.
 
     Attributes:
         name: Name for people, as in "brain".
-        center: Window center in HU.
-        width: Window width in HU.
+        center: Window center, in the unit of the preprocessing.
+        width: Window width, likewise.
     """
 
     name: str
@@ -93,6 +93,9 @@ class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields
         cupping_limit_hu: Largest excess of brain at the bone that is subtracted as cupping; 0 for no correction.
         deep_brain_hu: What brain far from the bone is brought to.
         deep_brain_limit_hu: Largest offset by which it is brought there; 0 for none.
+        intensity: What values mean: "hounsfield" units, or, where a scanner has no absolute scale as in MR,
+            "relative": thousandths of the median of what is brighter than the mean of the series. Thresholds and
+            windows are in that unit.
     """
 
     pixel_mm: float
@@ -104,6 +107,17 @@ class PreprocessingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields
     cupping_limit_hu: float = 0.0
     deep_brain_hu: float = 30.0
     deep_brain_limit_hu: float = 0.0
+    intensity: Literal["hounsfield", "relative"] = "hounsfield"
+
+    @property
+    def unit(self) -> str:
+        """The unit of values, thresholds and windows, for people."""
+        return "HU" if self.intensity == "hounsfield" else "thousandths of the reference of the series"
+
+    @property
+    def corrects_shading(self) -> bool:
+        """Whether the shading of the images is corrected."""
+        return self.cupping_limit_hu > 0 or self.deep_brain_limit_hu > 0
 
     def digest(self) -> str:
         """Returns the SHA-256 of the parameters and of the version of the algorithm, in hexadecimal."""
@@ -127,12 +141,15 @@ class SeriesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         maximum_angle_degrees: Largest angle between slice normal and patient axis of a series that counts as axial.
         body_parts: Words for the part of the body that is read. A series whose description, or else whose Body Part
             Examined, (0018,0015), names another known part and none of these is not read; empty to read any part.
+        sequences: Words for the MR sequence that is read, as in "FLAIR". A series that is described, (0008,103E),
+            without any of these is not read; one that is not described, as in NIfTI, is. Empty to read any sequence.
     """
 
     modality: str
     minimum_slices: int
     maximum_angle_degrees: float
     body_parts: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +166,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         axial_unit: "mm" if positions are true millimetres, "index" where the spacing is not known.
         study_rule: How slice probabilities give those of series and study: "max" (Ngo et al. 2022).
         any_rule: How one label follows from the others, if one does.
+        training: What a run configuration has in the place of its defaults when it trains for this task, as sections
+            of the file that `train --config` reads.
     """
 
     name: str
@@ -161,6 +180,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     axial_unit: Literal["mm", "index"] = "mm"
     study_rule: Literal["max"] = "max"
     any_rule: AnyRule | None = None
+    training: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         """Checks what types alone do not say.
@@ -182,6 +202,13 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("preprocessing: pixel_mm, size and slab_mm must be above 0")
         if self.preprocessing.cupping_limit_hu < 0 or self.preprocessing.deep_brain_limit_hu < 0:
             raise ValueError("preprocessing: cupping_limit_hu and deep_brain_limit_hu must not be below 0")
+        if self.preprocessing.intensity != "hounsfield" and (
+            self.preprocessing.head_box == "skull" or self.preprocessing.corrects_shading
+        ):
+            raise ValueError(
+                "preprocessing: head_box 'skull' and the correction of shading need intensity 'hounsfield', in which "
+                "bone and brain have known values"
+            )
 
     @property
     def label_names(self) -> tuple[str, ...]:

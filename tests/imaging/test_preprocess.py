@@ -19,6 +19,8 @@ from synthetic_head import Head
 
 PARAMETERS = PreprocessingParameters(pixel_mm=2.0, size=96, slab_mm=5.0, body_threshold=-200.0, opening_mm=8.0)
 
+RELATIVE = msgspec.structs.replace(PARAMETERS, body_threshold=400.0, intensity="relative")
+
 CORRECTED = PreprocessingParameters(
     pixel_mm=1.3,
     size=160,
@@ -219,6 +221,57 @@ def test_the_volume_is_not_changed_and_the_result_repeats() -> None:
     one, other = preprocess(volume, PARAMETERS), preprocess(volume, PARAMETERS)
     np.testing.assert_array_equal(volume.values, before)
     np.testing.assert_array_equal(one.values, other.values)
+
+
+def mr_series(slices: int = 6) -> npt.NDArray[np.float32]:
+    """A head whose signal rises from 100 to 300 to one side, in a background without signal."""
+    head = ball((100, 150), slices=slices) > 0
+    return np.where(head, np.linspace(40, 300, 256, dtype=np.float32), np.float32(0))
+
+
+def test_relative_values_are_thousandths_of_the_foregrounds_median() -> None:
+    values = mr_series()
+    result = preprocess(make_volume(values), RELATIVE)
+    scale = 1000 / np.median(values[values > values.mean()])
+    assert result.intensity_scale == pytest.approx(scale, rel=1e-6)
+    assert result.warnings == ()
+    assert centre_of(result) == pytest.approx((100, 150), abs=2.5)
+    # As a task of HU sees the same series, scaled before it comes.
+    hounsfield = msgspec.structs.replace(RELATIVE, intensity="hounsfield")
+    expected = preprocess(make_volume(values * scale), hounsfield)
+    within = expected.values >= 0  # without what lies outside of the image
+    np.testing.assert_allclose(result.values[within], expected.values[within], atol=1)
+    assert (expected.intensity_scale, result.origin_px) == (1.0, expected.origin_px)
+
+
+def test_the_scale_of_a_scanner_changes_no_relative_value() -> None:
+    values = mr_series()
+    one, other = (preprocess(make_volume(factor * values), RELATIVE) for factor in (1.0, 7.3))
+    np.testing.assert_allclose(one.values, other.values, atol=1)
+    assert one.values.max() > 1000
+    assert one.intensity_scale == pytest.approx(7.3 * other.intensity_scale, rel=1e-5)
+    assert one.origin_px == other.origin_px
+
+
+def test_outside_of_a_relative_image_there_is_no_signal() -> None:
+    values = np.full((8, 50, 50), 40.0)
+    values[:, :10] = 0.0
+    result = preprocess(make_volume(values), RELATIVE)
+    rows, columns = result.to_original(np.arange(96), np.arange(96))
+    outside_rows, outside_columns = (rows < -2) | (rows > 51), (columns < -2) | (columns > 51)
+    assert outside_rows.any()
+    assert outside_columns.any()
+    assert np.all(result.values[:, outside_rows] == 0)
+    assert np.all(result.values[:, :, outside_columns] == 0)
+    assert np.all(result.values[:, (rows > 12) & (rows < 47)][:, :, (columns > 2) & (columns < 47)] == 1000)
+
+
+@pytest.mark.parametrize("level", [0.0, 700.0, -5.0])
+def test_a_series_without_a_foreground_is_used_as_it_is_and_says_so(level: float) -> None:
+    result = preprocess(make_volume(np.full((8, 200, 200), level)), RELATIVE)
+    assert result.intensity_scale == 1.0
+    assert [item.code for item in result.warnings][:1] == ["intensity_not_scaled"]
+    assert np.all(result.values[:, 40:56, 40:56] == level)
 
 
 def in_orientation(canonical: Volume, along_columns: tuple[int, int], along_rows: tuple[int, int]) -> Volume:

@@ -253,6 +253,25 @@ def test_a_task_may_read_another_part_or_any() -> None:
 
 
 @pytest.mark.parametrize(
+    ("description", "reason"),
+    [
+        ("AX FLAIR", ""),
+        ("t2_tirm_tra_dark-fluid", ""),
+        ("", ""),  # as in NIfTI
+        ("ep2d_diff_3scan_trace", "other_sequence"),
+        ("AX T1 POST", "other_sequence"),
+        ("ADC map of FLAIR", "rendering"),
+    ],
+)
+def test_a_task_may_read_one_mr_sequence(description: str, reason: str) -> None:
+    flair = load_task("mri_tumor").series
+    series = make_series("1.1", modality="MR", body_part="BRAIN", series_description=description)
+    found, why = refusal(series, flair)
+    assert found == reason
+    assert ("FLAIR" in why) == (reason == "other_sequence")
+
+
+@pytest.mark.parametrize(
     "kernel",
     [
         "BONE",

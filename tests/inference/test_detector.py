@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -32,7 +33,12 @@ from slicewise.package import (
     probabilities_from_logits,
 )
 from slicewise.results import Rejection
+from slicewise.task import PreprocessingParameters
 from slicewise.volume import SliceReference, Volume
+
+RELATIVE = PreprocessingParameters(
+    pixel_mm=1.0, size=208, slab_mm=5.0, body_threshold=400.0, opening_mm=8.0, intensity="relative"
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +89,22 @@ def test_thin_slices_share_the_probabilities_of_their_slab(detector: Detector) -
     expected = [item.probabilities["any"] for item in detector.predict_volume(thick).slices]
     found = [item.probabilities["any"] for item in detector.predict_volume(thin).slices]
     np.testing.assert_allclose(found, np.repeat(expected, 5), atol=1e-4)
+
+
+def test_a_relative_task_carries_the_scale_of_the_series_and_is_blind_to_it(detector: Detector) -> None:
+    task = msgspec.structs.replace(detector.task, preprocessing=RELATIVE)
+    manifest = msgspec.structs.replace(detector.package.manifest, task=task)
+    relative = Detector(ModelPackage(manifest, detector.package.digest, detector.package.files), detector.runtime)
+    plain = make_volume()
+    soft = replace(plain, values=np.maximum(plain.values, 0))
+    loud = replace(plain, values=soft.values * np.float32(7.3))
+    one, other = (relative.predict_volume(volume) for volume in (soft, loud))
+    reference = np.median(soft.values[soft.values > soft.values.mean()])
+    assert one.intensity_scale == pytest.approx(1000 / reference)
+    assert one.intensity_scale == pytest.approx(7.3 * other.intensity_scale, rel=1e-5)
+    for first, second in zip(one.slices, other.slices, strict=True):
+        assert first.probabilities == pytest.approx(second.probabilities, abs=0.01)
+    assert detector.predict_volume(plain).intensity_scale == 1.0
 
 
 def test_calibration_is_the_packages(detector: Detector) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dicom_files import write_series
+from dicom_files import INTERCEPT, write_series
 from slicewise.imaging.reasons import REASONS
 from slicewise.reporting.anonymous import anonymous_results
 from slicewise.reporting.pictures import Picture, PictureSet, StudyPictures, flagged_pictures, slice_key
 from slicewise.results import ModelSummary, Results, StudyResult
 from slicewise.source import Source
-from slicewise.task import Task
+from slicewise.task import Task, load_task
 
 MakeStudy = Callable[..., StudyResult]
 MakeResults = Callable[..., Results]
@@ -79,8 +79,47 @@ def test_pictures_show_the_first_two_windows_of_the_task(
     expected = {"Brain": (0.0, 63.75, 191.25, 255.0), "Subdural": (0.0, 51.0, 102.0, 255.0)}
     for picture, (name, greys) in zip(result.pictures, expected.items(), strict=True):
         assert picture.caption.startswith(f"{name} window, center ")
+        assert picture.caption.endswith("0 HU")
         pixels = np.asarray(decoded(picture), dtype=np.float64)
         assert pixels[20:44, [8, 24, 40, 56]].mean(axis=0) == pytest.approx(greys, abs=3.0)
+
+
+def scaled(study: StudyResult, scale: float) -> StudyResult:
+    """Gives the one series of a study an intensity scale."""
+    (series,) = study.series
+    return msgspec.structs.replace(study, series=(msgspec.structs.replace(series, intensity_scale=scale),))
+
+
+def test_pictures_of_a_relative_task_are_scaled_as_its_input_is(
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary
+) -> None:
+    """Bands of 0, 200, 600 and 3000 after scaling; the windows span 0 to 3000 and 400 to 1600."""
+    bands = np.repeat(np.array([0.0, 20.0, 60.0, 300.0], dtype=np.float32), 16)
+    values = np.broadcast_to(bands + np.float32(INTERCEPT), (1, 64, 64))
+    (path,) = write_series(tmp_path, values=values, Modality="MR", RescaleSlope=None, RescaleIntercept=None)
+    study = scaled(make_study(tmp_path, [path.name], flag(model, 0)), 10.0)
+    result = only(flagged_pictures(make_results(study), load_task("mri_tumor")))
+    expected = {"Whole range": (0.0, 17.0, 51.0, 255.0), "Brain": (0.0, 0.0, 42.5, 255.0)}
+    for picture, (name, greys) in zip(result.pictures, expected.items(), strict=True):
+        assert picture.caption.startswith(f"{name} window, center ")
+        assert picture.caption.endswith("00 thousandths of the reference of the series")
+        pixels = np.asarray(decoded(picture), dtype=np.float64)
+        assert pixels[20:44, [8, 24, 40, 56]].mean(axis=0) == pytest.approx(greys, abs=3.0)
+
+
+def test_every_series_has_a_scale_of_its_own(
+    tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary
+) -> None:
+    studies = []
+    for number, level in enumerate((50.0, 400.0)):
+        folder = tmp_path / f"{number}"
+        values = np.full((1, 32, 32), level + INTERCEPT, dtype=np.float32)
+        (path,) = write_series(folder, values=values, Modality="MR", RescaleSlope=None, RescaleIntercept=None)
+        study = make_study(folder, [path.name], flag(model, 0), study_uid=f"1.{number}", series_uid=f"1.{number}.1")
+        studies.append(scaled(study, 1000.0 / level))
+    for pictures in flagged_pictures(make_results(*studies), load_task("mri_tumor")):
+        (result,) = pictures.values()
+        assert np.asarray(decoded(result.pictures[0])).mean() == pytest.approx(85.0, abs=2.0)  # 1000 of 3000
 
 
 def test_pictures_keep_the_proportions_in_mm(

@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     from slicewise.config import load_config
     from slicewise.package import load_package
 
-    config = load_config(arguments.config, arguments.overrides)
     init = None if arguments.init is None else load_package(arguments.init)
     try:
         from slicewise.data.store import Dataset
@@ -65,6 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = Dataset.open(arguments.dataset)
     if arguments.task is not None:
         _check_task(arguments.task, dataset)
+    config = load_config(
+        arguments.config,
+        arguments.overrides,
+        defaults=dataset.task.training,
+        source=f"task '{dataset.task.name}', training",
+    )
     package = train(
         dataset,
         arguments.output,

@@ -1,7 +1,8 @@
 """Volume -> ModelInput: the one function that training and prediction share (numpy and scipy only).
 
 `prepare` stores exactly its output and `predict` calls it too. Windows come after it, elementwise.
-A change of its output, and of `head_box`, `shading` and `skull`, must raise `slicewise.task.PREPROCESSING_VERSION`.
+A change of its output, and of `head_box`, `intensity`, `shading` and `skull`, must raise
+`slicewise.task.PREPROCESSING_VERSION`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import sparse
 
 from slicewise.imaging.geometry import median_spacing_mm
 from slicewise.imaging.head_box import body_centre, skull_centre
+from slicewise.imaging.intensity import relative_scale
 from slicewise.imaging.orientation import turn_to_canonical
 from slicewise.imaging.shading import correct_shading
 from slicewise.task import PreprocessingParameters
@@ -23,7 +25,7 @@ from slicewise.volume import CANONICAL_ORIENTATION, FloatImages, ScanWarning, Vo
 Floats = npt.NDArray[np.float64]
 
 OUTSIDE_HU = -1024.0
-"""What lies outside the image counts as air."""
+"""What lies outside a CT image counts as air; outside of any other image there is no signal."""
 
 _INT16 = np.iinfo(np.int16)
 
@@ -33,8 +35,8 @@ class ModelInput:
     """A series on the grid of a task, and the way back to its original slices.
 
     Attributes:
-        values: HU, shape (inputs, size, size), int16; row numbers count to the patient's back,
-            column numbers to the patient's left.
+        values: HU, or thousandths of the reference of the series, shape (inputs, size, size), int16; row numbers count
+            to the patient's back, column numbers to the patient's left.
         positions_mm: Position along the slice normal, shape (inputs,), ascending.
         duplicate_rank: Shape (inputs,). 0 for inputs that their neighbours see, above for further ones there.
         slab_of_slice: Shape (slices,): index of the input that each original slice went into.
@@ -42,8 +44,9 @@ class ModelInput:
             pixel centres.
         step_px: Original rows and columns from one grid pixel to the next, negative where they count against the grid.
         warnings: What this step adds to the warnings of the volume: no_body_found, no_skull_found,
-            shading_not_corrected.
+            shading_not_corrected, intensity_not_scaled.
         transposed: The original rows lie along the columns of the grid, and the columns along its rows.
+        intensity_scale: What the original values were multiplied by; 1 for HU.
     """
 
     values: npt.NDArray[np.int16]
@@ -54,6 +57,7 @@ class ModelInput:
     step_px: tuple[float, float]
     warnings: tuple[ScanWarning, ...] = ()
     transposed: bool = False
+    intensity_scale: float = 1.0
 
     def to_original(self, rows: npt.ArrayLike, columns: npt.ArrayLike) -> tuple[Floats, Floats]:
         """Maps pixels of the grid to the original images.
@@ -79,12 +83,13 @@ def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInpu
 
     Args:
         volume: The series.
-        parameters: The grid, how the head is found, and whether shading is corrected.
+        parameters: The grid, what values mean, how the head is found, and whether shading is corrected.
     """
     turn = turn_to_canonical(volume.orientation)
+    scale, scale_warnings = _intensity_scale(volume, parameters)
     upright = replace(
         volume,
-        values=turn.apply(volume.values),
+        values=turn.apply(volume.values if scale == 1 else volume.values * np.float32(scale)),
         pixel_spacing_mm=turn.swap(volume.pixel_spacing_mm),
         orientation=CANONICAL_ORIENTATION,
     )
@@ -94,7 +99,8 @@ def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInpu
     half = (parameters.size - 1) / 2
     grid = (centre_px[0] - row_step * half, centre_px[1] - column_step * half), (row_step, column_step)
     positions_mm = _slab_means(volume.positions_mm, slab_of_slice)
-    resampled = _resample_slabs(upright.values, slab_of_slice, *grid, parameters.size)
+    outside = OUTSIDE_HU if parameters.intensity == "hounsfield" else 0.0
+    resampled = _resample_slabs(upright.values, slab_of_slice, *grid, parameters.size, outside=outside)
     corrected, more_warnings = _shading_corrected(resampled, positions_mm, parameters)
     origin_px, step_px = turn.grid_in_original(*grid, (volume.values.shape[1], volume.values.shape[2]))
     return ModelInput(
@@ -104,9 +110,20 @@ def preprocess(volume: Volume, parameters: PreprocessingParameters) -> ModelInpu
         slab_of_slice=slab_of_slice,
         origin_px=origin_px,
         step_px=step_px,
-        warnings=(*warnings, *more_warnings),
+        warnings=(*scale_warnings, *warnings, *more_warnings),
         transposed=turn.transposed,
+        intensity_scale=scale,
     )
+
+
+def _intensity_scale(volume: Volume, parameters: PreprocessingParameters) -> tuple[float, tuple[ScanWarning, ...]]:
+    if parameters.intensity == "hounsfield":
+        return 1.0, ()
+    scale = relative_scale(volume.values)
+    if scale is None:
+        message = "The series has no foreground above 0 to be scaled by: its values are used as they are."
+        return 1.0, (ScanWarning("intensity_not_scaled", message),)
+    return scale, ()
 
 
 def _locate_head(
@@ -131,7 +148,7 @@ def _shading_corrected(
     values: FloatImages, positions_mm: Floats, parameters: PreprocessingParameters
 ) -> tuple[FloatImages, tuple[ScanWarning, ...]]:
     """Corrects the shading of slabs on the grid where the task wants it."""
-    if parameters.cupping_limit_hu == 0 and parameters.deep_brain_limit_hu == 0:
+    if not parameters.corrects_shading:
         return values, ()
     corrected, cupping = correct_shading(
         values,
@@ -177,23 +194,25 @@ def _resample_slabs(
     origin_px: tuple[float, ...],
     step_px: tuple[float, ...],
     size: int,
+    *,
+    outside: float,
 ) -> FloatImages:
     """Averages the slices of every slab, then resamples it in the plane: both are linear, so the order is free."""
     row_weights = _weights(values.shape[1], origin_px[0], step_px[0], size)
     column_weights = _weights(values.shape[2], origin_px[1], step_px[1], size)
     inside = np.outer(row_weights.sum(axis=1), column_weights.sum(axis=1))
-    air = np.float32(OUTSIDE_HU) * (np.float32(1.0) - inside)
+    beyond = np.float32(outside) * (np.float32(1.0) - inside)
     starts = np.searchsorted(slab_of_slice, np.arange(slab_of_slice[-1] + 2))
     result = np.empty((len(starts) - 1, size, size), dtype=np.float32)
     for slab, (start, stop) in enumerate(pairwise(starts.tolist())):
         image = values[start] if stop - start == 1 else values[start:stop].mean(axis=0)
         rows_done = row_weights @ image
-        np.add((column_weights @ np.ascontiguousarray(rows_done.T)).T, air, out=result[slab])
+        np.add((column_weights @ np.ascontiguousarray(rows_done.T)).T, beyond, out=result[slab])
     return result
 
 
 def _whole_hu(values: FloatImages) -> npt.NDArray[np.int16]:
-    """Rounds to whole HU, in place, within what int16 holds."""
+    """Rounds to whole HU, or thousandths, in place, within what int16 holds."""
     np.rint(values, out=values)
     np.clip(values, OUTSIDE_HU, _INT16.max, out=values)
     return values.astype(np.int16)

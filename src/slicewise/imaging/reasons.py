@@ -54,6 +54,7 @@ REASONS = MappingProxyType(
         "wrong_modality": "Another modality than the task reads.",
         "rendering": "Projections or renderings of a scan, not its slices.",
         "other_body_part": "A scan of another part of the body than the task reads.",
+        "other_sequence": "Another MR sequence than the task reads.",
         "known_defect": "A study of a public dataset that is known to be unusable.",
         "not_axial": "The slices are not axial.",
         "too_few_slices": "Fewer slices than the task needs.",

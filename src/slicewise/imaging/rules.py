@@ -127,6 +127,13 @@ def _other_body_part(series: Series, parameters: SeriesParameters) -> str:
     return ""
 
 
+def _other_sequence(series: Series, parameters: SeriesParameters) -> str:
+    described = _described(series).strip()
+    if not described or not parameters.sequences or any(folded(word) in described for word in parameters.sequences):
+        return ""
+    return f"its description names no sequence that the task reads: {', '.join(parameters.sequences)}"
+
+
 def _too_few_slices(series: Series, parameters: SeriesParameters) -> str:
     needed, there = parameters.minimum_slices, _slices(series)
     if there >= needed:
@@ -143,6 +150,7 @@ RULES = (
     Rule("rendering", _rendering),
     Rule("not_axial", _not_axial),
     Rule("other_body_part", _other_body_part),
+    Rule("other_sequence", _other_sequence),
     Rule("too_few_slices", _too_few_slices),
 )
 
@@ -169,9 +177,8 @@ def _is_sharp(series: Series) -> bool:
 
 
 def _is_detailed(series: Series) -> bool:
-    return bool(
-        words.DETAIL_KERNEL.search(folded(series.convolution_kernel)) or words.DETAIL.search(_described(series))
-    )
+    kernel = words.DETAIL_KERNEL.search(folded(series.convolution_kernel))
+    return series.modality == "CT" and bool(kernel or words.DETAIL.search(_described(series)))
 
 
 def _is_reformatted(series: Series) -> bool:

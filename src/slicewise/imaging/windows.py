@@ -1,4 +1,4 @@
-"""Hounsfield units -> channels in [0, 1], elementwise (numpy only)."""
+"""Values -> channels in [0, 1], elementwise (numpy only)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def apply_channels(values: npt.NDArray[Any], channels: Sequence[WindowChannel]) 
     windows are absolute: a value gives the same grey level in every slice of every scan.
 
     Args:
-        values: HU, shape (..., rows, columns), any numeric type.
+        values: In the unit of the windows, shape (..., rows, columns), any numeric type.
         channels: The windows, in order.
 
     Returns:

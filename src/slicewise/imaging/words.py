@@ -86,7 +86,7 @@ RENDERING = _any_of(
     ),
     _word("cine ?rendering", "bone (removal|removed|subtraction)"),
 )
-MAP = _any_of(_word("cbf", "cbv", "mtt", "ttp", "ttd", "t ?max", "perfusion maps?", "iodine (map|overlay)s?"))
+MAP = _any_of(_word("cbf", "cbv", "mtt", "ttp", "ttd", "t ?max", "perfusion maps?", "iodine (map|overlay)s?", "e?adc"))
 
 OTHER_PART = _any_of(
     _word(

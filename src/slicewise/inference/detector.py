@@ -150,6 +150,7 @@ class Detector:
             probabilities=aggregate(probabilities, self.task.study_rule),
             tilt_degrees=volume.tilt_degrees,
             warnings=(*volume.warnings, *model_input.warnings),
+            intensity_scale=model_input.intensity_scale,
         )
 
     def predict_input(self, model_input: ModelInput) -> Probabilities:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from slicewise.imaging.windows import apply_channels
 from slicewise.progress import Progress, no_progress
 from slicewise.results import Results, SliceResult
 from slicewise.source import Source
-from slicewise.task import Task, WindowChannel
+from slicewise.task import Task
 from slicewise.volume import FloatImages
 
 SHOWN_CHANNELS = 2
@@ -39,7 +38,7 @@ class Picture:
     """One slice in one window.
 
     Attributes:
-        caption: Name and values of the window.
+        caption: Name and values of the window, with their unit.
         alt: What the picture shows, for those who do not see it.
         data_uri: The picture itself, JPEG.
         width: Width in pixels.
@@ -88,7 +87,7 @@ def flagged_pictures(results: Results, task: Task, progress: Progress = no_progr
         One mapping a study, in their order: even a UID that two studies share leads to the pictures of the right one.
     """
     flagged = [
-        (place, item)
+        (place, series.intensity_scale, item)
         for place, study in enumerate(results.studies)
         for series in study.series
         for item in series.slices
@@ -96,14 +95,16 @@ def flagged_pictures(results: Results, task: Task, progress: Progress = no_progr
     ]
     longest = next((size for count, size in _SIZES if len(flagged) <= count), _SMALLEST)
     pictures: tuple[StudyPictures, ...] = tuple({} for _ in results.studies)
-    for place, item in progress(flagged, description="pictures", total=len(flagged)):
+    for place, scale, item in progress(flagged, description="pictures", total=len(flagged)):
         source = results.studies[place].sources.get(item.sop_uid)
-        pictures[place][slice_key(item)] = _picture_set(source, item, task, longest, anonymous=results.anonymous)
+        pictures[place][slice_key(item)] = _picture_set(
+            source, item, task, longest, scale=scale, anonymous=results.anonymous
+        )
     return pictures
 
 
 def _picture_set(
-    source: Source | None, item: SliceResult, task: Task, longest_side: int, *, anonymous: bool
+    source: Source | None, item: SliceResult, task: Task, longest_side: int, *, scale: float, anonymous: bool
 ) -> PictureSet:
     if source is None:
         return PictureSet((), "Where this file lies is not known.")
@@ -111,16 +112,15 @@ def _picture_set(
         header, image = load_slice(source, item.frame, task.series.modality)
     except UnreadableFileError as error:
         return PictureSet((), REASONS.get(error.reason, "") if anonymous else str(error))
-    return PictureSet(_pictures(header, image.values, task.channels[:SHOWN_CHANNELS], longest_side))
+    return PictureSet(_pictures(header, image.values * np.float32(scale), task, longest_side))
 
 
-def _pictures(
-    header: SliceHeader, values: FloatImages, channels: Sequence[WindowChannel], longest_side: int
-) -> tuple[Picture, ...]:
+def _pictures(header: SliceHeader, values: FloatImages, task: Task, longest_side: int) -> tuple[Picture, ...]:
     width, height = _size(header, longest_side)
+    channels, unit = task.channels[:SHOWN_CHANNELS], task.preprocessing.unit
     return tuple(
         Picture(
-            caption=f"{channel.name.capitalize()} window, center {channel.center:g}, width {channel.width:g} HU",
+            caption=f"{channel.name.capitalize()} window, center {channel.center:g}, width {channel.width:g} {unit}",
             alt=f"{channel.name.capitalize()} window",
             data_uri=_data_uri(pixels, width, height),
             width=width,
