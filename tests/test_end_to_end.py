@@ -235,7 +235,7 @@ def test_the_card_tells_what_a_model_is_and_of_no_patient(run: Path, capsys: pyt
     package = load_package(run)
     assert main(["models", str(run)]) == 0
     card = capsys.readouterr().out
-    for part in ("Squares in balls", "resnet10t", "bigru", package.digest, "not a medical device"):
+    for part in ("Squares in balls", "resnet10t", "transformer", package.digest, "not a medical device"):
         assert part in card
     assert main(["models", str(run), "--json"]) == 0
     text = capsys.readouterr().out

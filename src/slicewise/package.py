@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from slicewise.config import EncoderConfig, FusionConfig, Pooling
+from slicewise.config import EncoderConfig, FusionConfig, FusionInputs, Pooling
 from slicewise.errors import DigestMismatchError, ModelNotFoundError, PackageError, UsageError
 from slicewise.files import is_unfinished, write_atomically
 from slicewise.patients import SeenPatients, hash_patient
@@ -106,23 +106,27 @@ class FusionArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         hidden_size: As in `FusionConfig`.
         neighbours: As in `FusionConfig`.
         inputs: As in `FusionConfig`.
+        components: As in `FusionConfig`.
+        chain: As in `FusionConfig`.
+        members: As in `FusionConfig`.
     """
 
     name: str
     hidden_size: Size
     neighbours: SizeOrZero
-    inputs: Literal["descriptor", "compact"] = "descriptor"
+    inputs: FusionInputs = "descriptor"
+    components: Size = 64
+    chain: bool = False
+    members: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
 
     @classmethod
     def of(cls, config: FusionConfig) -> FusionArchitecture:
         """Takes from a configuration what shapes the head."""
-        return cls(config.name, config.hidden_size, config.neighbours, config.inputs)
+        return cls(**{name: getattr(config, name) for name in cls.__struct_fields__})
 
     def config(self) -> FusionConfig:
         """Returns a configuration that builds the head."""
-        return FusionConfig(
-            name=self.name, hidden_size=self.hidden_size, neighbours=self.neighbours, inputs=self.inputs
-        )
+        return FusionConfig(**msgspec.structs.asdict(self))
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

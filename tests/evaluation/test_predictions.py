@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slicewise.errors import InputError
-from slicewise.evaluation.predictions import PredictionTable
+from slicewise.evaluation.predictions import PredictionTable, concatenate
 from slicewise.task import Task
 
 
@@ -85,3 +85,43 @@ def test_an_unknown_study_rule_is_refused(table: PredictionTable, task: Task) ->
     other = msgspec.structs.replace(task, study_rule="mean")
     with pytest.raises(ValueError, match="'mean' is not known"):
         table.studies(other)
+
+
+TEXTS = ("patient_ids", "study_uids", "series_uids", "sop_uids", "frames", "files", "slice_index")
+ARRAYS = ("positions_mm", "probabilities", "targets")
+
+
+def rows_of(table: PredictionTable, rows: slice, **others: Any) -> PredictionTable:
+    return replace(table, **{name: getattr(table, name)[rows] for name in (*TEXTS, *ARRAYS)}, **others)
+
+
+def test_tables_of_folds_become_one(table: PredictionTable, task: Task) -> None:
+    parts = [
+        rows_of(table, slice(48), warnings=("odd", "first")),
+        rows_of(table, slice(48, 48)),
+        rows_of(table, slice(48, None), warnings=("odd",)),
+    ]
+    joined = concatenate(parts)
+    for name in TEXTS:
+        assert getattr(joined, name) == getattr(table, name)
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(joined, name), getattr(table, name))
+        assert getattr(joined, name).dtype == getattr(table, name).dtype
+    assert joined.label_names == table.label_names
+    assert joined.warnings == ("odd", "first")
+    np.testing.assert_array_equal(joined.studies(task).patients, table.studies(task).patients)
+
+
+def test_a_single_table_stays_as_it_is(table: PredictionTable) -> None:
+    assert concatenate([table]).slice_keys() == table.slice_keys()
+
+
+def test_a_slice_in_two_tables_is_refused(table: PredictionTable) -> None:
+    with pytest.raises(ValueError, match="stands twice"):
+        concatenate([rows_of(table, slice(50)), rows_of(table, slice(49, None))])
+
+
+def test_tables_of_different_labels_are_not_joined(table: PredictionTable) -> None:
+    for names in (("lesion", "edema"), ("edema", "other")):
+        with pytest.raises(ValueError, match="different labels"):
+            concatenate([rows_of(table, slice(50)), rows_of(table, slice(50, None), label_names=names)])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -28,15 +27,17 @@ SIZE, CHANNELS = 40, 3  # the stages of 16 and 32 pixels do not divide 40
 ENCODER_NAME = "mobilenetv3_small_050"
 MAP_CHANNELS = 8
 OUTPUTS = ["descriptors", "slice_logits", "summaries"]
-Inputs = Literal["descriptor", "compact"]
-EVERY_HEAD = pytest.mark.parametrize(
-    ("head_name", "inputs"), [*((name, "descriptor") for name in HEADS), ("window", "compact")]
-)
+CONFIGS = {
+    **{name: FusionConfig(name=name, hidden_size=16) for name in sorted(HEADS)},
+    "compact": FusionConfig(name="window", inputs="compact", hidden_size=16),
+    "pca": FusionConfig(name="window", inputs="pca", components=7, hidden_size=16),
+    "differences": FusionConfig(name="window", inputs="differences", hidden_size=16),
+    "members and chain": FusionConfig(name="transformer", hidden_size=16, members=2, chain=True),
+}
+EVERY_HEAD = pytest.mark.parametrize("head_name", CONFIGS)
 
 
-def make_networks(
-    head_name: str, inputs: Inputs = "descriptor", labels: int = 6
-) -> tuple[DescriptorNetwork, FusionHead]:
+def make_networks(head_name: str, labels: int = 6) -> tuple[DescriptorNetwork, FusionHead]:
     torch.manual_seed(0)
     network = build_encoder(
         EncoderConfig(name=ENCODER_NAME, map_channels=MAP_CHANNELS), channels=CHANNELS, size=SIZE, labels=labels
@@ -45,14 +46,14 @@ def make_networks(
     for _ in range(2):
         network(torch.rand(8, CHANNELS, SIZE, SIZE))  # running statistics other than the initial ones
     head = build_head(
-        FusionConfig(name=head_name, inputs=inputs, hidden_size=16),
+        CONFIGS[head_name],
         descriptor_size=network.descriptor_size,
         summary_size=network.summary_size,
         labels=labels,
     )
     for values in head.parameters():
         torch.nn.init.normal_(values, std=0.1)
-    head.fit_scale(torch.rand(20, network.descriptor_size))
+    head.fit_scale(torch.rand(20, network.descriptor_size), 5.0)
     for module in (network, head):
         round_to_stored_precision(module)
     return network.eval(), head.eval()
@@ -63,25 +64,24 @@ def encoder_onnx() -> bytes:
     return export_encoder(make_networks("none")[0], channels=CHANNELS, size=SIZE)
 
 
-def make_package(encoder: bytes, head: FusionHead, make_manifest: object) -> ModelPackage:
+def make_package(encoder: bytes, head_name: str, make_manifest: object) -> ModelPackage:
     assert callable(make_manifest)
+    _, head = make_networks(head_name)
     manifest = make_manifest(encoder=ENCODER_NAME, map_channels=MAP_CHANNELS, head=head)
-    return ModelPackage(
-        manifest, "0" * 64, {ENCODER: encoder, FUSION: exported_head(head.config.name, head.config.inputs)}
-    )
+    return ModelPackage(manifest, "0" * 64, {ENCODER: encoder, FUSION: exported_head(head_name)})
 
 
 @functools.cache
-def exported_head(name: str, inputs: Inputs) -> bytes:
-    return export_fusion(make_networks(name, inputs)[1])
+def exported_head(name: str) -> bytes:
+    return export_fusion(make_networks(name)[1])
 
 
 @EVERY_HEAD
 def test_every_runtime_agrees_with_the_trained_networks(
-    head_name: str, inputs: Inputs, encoder_onnx: bytes, make_manifest: object
+    head_name: str, encoder_onnx: bytes, make_manifest: object
 ) -> None:
-    network, head = make_networks(head_name, inputs)
-    package = make_package(encoder_onnx, head, make_manifest)
+    network, head = make_networks(head_name)
+    package = make_package(encoder_onnx, head_name, make_manifest)
     generator = np.random.default_rng(0)
     channels = generator.random((7, CHANNELS, SIZE, SIZE), dtype=np.float32)
     positions = np.cumsum(generator.uniform(3, 7, 7)).astype(np.float32)
@@ -107,11 +107,9 @@ def test_every_runtime_agrees_with_the_trained_networks(
 
 
 @EVERY_HEAD
-def test_a_round_trip_gives_the_same_weights(
-    head_name: str, inputs: Inputs, encoder_onnx: bytes, make_manifest: object
-) -> None:
-    network, head = make_networks(head_name, inputs)
-    loaded = load_networks(make_package(encoder_onnx, head, make_manifest))
+def test_a_round_trip_gives_the_same_weights(head_name: str, encoder_onnx: bytes, make_manifest: object) -> None:
+    network, head = make_networks(head_name)
+    loaded = load_networks(make_package(encoder_onnx, head_name, make_manifest))
     for original, copy in zip((network, head), loaded, strict=True):
         weights = copy.state_dict()
         for name, values in original.state_dict().items():
@@ -151,8 +149,7 @@ def test_a_diverged_network_is_not_packed() -> None:
 
 
 def test_weights_of_another_architecture_are_refused(encoder_onnx: bytes, make_manifest: object) -> None:
-    _, head = make_networks("none")
     assert callable(make_manifest)
-    package = make_package(encoder_onnx, head, lambda **options: make_manifest(**{**options, "encoder": "resnet10t"}))
+    package = make_package(encoder_onnx, "none", lambda **options: make_manifest(**{**options, "encoder": "resnet10t"}))
     with pytest.raises(PackageError, match=r"encoder\.onnx: weight .* is missing"):
         load_networks(package)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from torch import Tensor
 
-from slicewise.models.losses import bce_total, occupancy_loss, smooth, weighted_bce
+from slicewise.models.losses import bce_total, occupancy_loss, series_logits, smooth, weighted_bce
 
 Array = npt.NDArray[np.float64]
 
@@ -95,6 +95,63 @@ def test_smoothing_draws_targets_to_one_half() -> None:
     targets = torch.tensor([0.0, 1.0, 0.5, 0.25])
     assert smooth(targets, 0.2).tolist() == pytest.approx([0.1, 0.9, 0.5, 0.3])
     assert torch.equal(smooth(targets, 0.0), targets)
+
+
+def mask_of(lengths: list[int]) -> Tensor:
+    return torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+
+
+@given(st.integers(0, 2**32), st.floats(0.0, 30.0), st.lists(st.integers(1, 7), min_size=1, max_size=4))
+def test_logits_of_a_series_lie_between_mean_and_maximum(seed: int, spread: float, lengths: list[int]) -> None:
+    generator = np.random.default_rng(seed)
+    logits = torch.from_numpy(spread * generator.normal(size=(len(lengths), max(lengths), 2)))
+    found = series_logits(logits, mask_of(lengths))
+    assert found.shape == (len(lengths), 2)
+    for row, length in enumerate(lengths):
+        slices = logits[row, :length]
+        assert (found[row] >= slices.mean(dim=0) - 1e-9).all()
+        assert (found[row] <= slices.amax(dim=0) + 1e-9).all()
+
+
+def test_logits_of_a_series_weigh_slices_by_their_softmax() -> None:
+    logits = np.array([-1.0, 2.0, 0.5])
+    weights = np.exp(logits) / np.exp(logits).sum()
+    found = series_logits(torch.from_numpy(logits)[None, :, None], torch.ones(1, 3, dtype=torch.bool))
+    assert found.item() == pytest.approx((weights * logits).sum(), rel=1e-12)
+    # Where one slice stands out it decides alone.
+    assert series_logits(torch.tensor([[[-9.0], [30.0], [2.0]]]), torch.ones(1, 3, dtype=torch.bool)).item() == 30.0
+
+
+@pytest.mark.parametrize("padding", [0.0, 1e30, -1e30, float("nan"), float("inf"), -float("inf")])
+def test_padding_changes_neither_the_logits_of_a_series_nor_their_gradient(padding: float) -> None:
+    slices = torch.tensor([[[0.3, -2.0], [1.5, 0.0]]])
+    alone = slices.clone().requires_grad_()
+    padded = torch.cat([slices, torch.full((1, 3, 2), padding)], dim=1).requires_grad_()
+    expected, found = series_logits(alone, mask_of([2])), series_logits(padded, mask_of([2, 5])[:1])
+    assert torch.equal(found, expected)
+    for values in (expected, found):
+        values.sum().backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    assert alone.grad is not None
+    assert padded.grad is not None
+    torch.testing.assert_close(padded.grad[:, :2], alone.grad, rtol=0, atol=0)
+    assert (padded.grad[:, 2:] == 0).all()
+
+
+def test_a_series_of_one_slice_has_its_logits() -> None:
+    logits = torch.tensor([[[0.7, -3.0], [9.0, 9.0]]])
+    assert torch.equal(series_logits(logits, mask_of([1, 2])[:1]), logits[:, 0])
+
+
+def test_the_label_of_a_series_teaches_several_slices_the_highest_most() -> None:
+    logits = torch.tensor([[[1.0], [0.8], [0.0], [5.0]]], requires_grad=True)
+    highest = series_logits(logits, mask_of([3, 4])[:1])
+    loss = loss_of_batch(highest, torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool), torch.ones(1), torch.ones(1))
+    loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    assert logits.grad is not None
+    pull = -logits.grad[0, :, 0]
+    assert pull[0] > pull[1] > 0
+    assert pull[0] > pull[2].abs()
+    assert pull[3] == 0
 
 
 def sigmoid(logits: Array) -> Array:

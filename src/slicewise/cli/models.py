@@ -75,10 +75,13 @@ def _card(package: ModelPackage) -> Iterator[str]:
     yield f"  task            {task.title} ({task.name})"
     yield f"  labels          {', '.join(task.label_names)}"
     windows = ", ".join(f"{item.name} {item.center:g}/{item.width:g}" for item in task.channels)
-    yield f"  input           windows {windows}"
+    yield f"  input           windows {windows}, in {task.preprocessing.unit}"
     pooling = f", {manifest.encoder.pooling} pooling" if manifest.encoder.pooling else ""
     yield f"  stage 1         {manifest.encoder.name}{pooling}, descriptors of {manifest.descriptor_size}"
-    yield f"  stage 2         {manifest.fusion.name}"
+    fusion = manifest.fusion
+    members = f", mean of {fusion.members} members" if fusion.members > 1 else ""
+    chain = ", Markov chain along the axis" if fusion.chain else ""
+    yield f"  stage 2         {fusion.name} on {fusion.inputs} inputs{members}{chain}"
     yield f"  size            {_size(package) / 1e6:.1f} MB, weights in {manifest.weights}"
     yield f"  trained on      {provenance.trained_on}"
     yield f"  patients        {', '.join(f'{count} {part}' for part, count in provenance.patients.items())}"

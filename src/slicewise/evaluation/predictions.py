@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +131,25 @@ class PredictionTable:
             targets=np.where(positive, 1, np.where(negative, 0, UNKNOWN)).astype(np.int8),
             patients=_codes(self.patient_ids)[order][starts],
         )
+
+
+def concatenate(tables: Sequence[PredictionTable]) -> PredictionTable:
+    """Puts tables of different slices one below the other, as those of the folds of a cross-validation.
+
+    Raises:
+        ValueError: If the labels differ, or a slice stands in two tables.
+    """
+    first = tables[0]
+    if any(table.label_names != first.label_names for table in tables):
+        raise ValueError("tables of different labels cannot be joined")
+    columns = ("patient_ids", "study_uids", "series_uids", "sop_uids", "frames", "files", "slice_index")
+    arrays = ("positions_mm", "probabilities", "targets")
+    joined: dict[str, Any] = {
+        name: tuple(chain.from_iterable(getattr(table, name) for table in tables)) for name in columns
+    }
+    joined |= {name: np.concatenate([getattr(table, name) for table in tables]) for name in arrays}
+    warnings = tuple(dict.fromkeys(chain.from_iterable(table.warnings for table in tables)))
+    return PredictionTable(label_names=first.label_names, warnings=warnings, **joined)
 
 
 def _codes(items: Sequence[object]) -> npt.NDArray[np.intp]:

@@ -141,12 +141,12 @@ def evaluate(
         threshold = operating_points.get(name)
         values = binary_metrics(rows.probabilities[:, index], rows.targets[:, index], threshold)
         resampled = _resample_label(rows, index, draws, threshold)
-        levels[level][name] = {metric: _estimate(value, resampled[metric]) for metric, value in values.items()}
+        levels[level][name] = {metric: estimate(value, resampled[metric]) for metric, value in values.items()}
     return Metrics(
         n_patients=len(table.patients),
         n_studies=len(studies.patients),
         n_slices=len(table),
-        weighted_log_loss=_estimate(
+        weighted_log_loss=estimate(
             weighted_log_loss(slices.probabilities, slices.targets, task.loss_weights),
             _resample_log_loss(slices, task, draws),
         ),
@@ -194,13 +194,13 @@ def compare(
         values_a, values_b = (binary_metrics(rows.probabilities[:, index], rows.targets[:, index]) for rows in (a, b))
         draws_a, draws_b = _resample_label(a, index, draws, None), _resample_label(b, index, draws, None)
         levels[level][task.label_names[index]] = {
-            metric: _estimate(values_a[metric] - values_b[metric], draws_a[metric] - draws_b[metric])
+            metric: estimate(values_a[metric] - values_b[metric], draws_a[metric] - draws_b[metric])
             for metric in values_a
         }
     losses = [weighted_log_loss(rows.probabilities, rows.targets, task.loss_weights) for rows in slices]
     resampled = [_resample_log_loss(rows, task, draws) for rows in slices]
     return Differences(
-        weighted_log_loss=_estimate(losses[0] - losses[1], resampled[0] - resampled[1]),
+        weighted_log_loss=estimate(losses[0] - losses[1], resampled[0] - resampled[1]),
         slice=levels["slice"],
         study=levels["study"],
     )
@@ -221,14 +221,25 @@ def _check_labels(table: PredictionTable, task: Task) -> None:
         raise InputError("there is not one predicted slice to evaluate", reason="bad_predictions")
 
 
+def check_same_slices(table: PredictionTable, other: PredictionTable) -> None:
+    """Checks that two tables hold the same slices with the same labels in the same order.
+
+    Raises:
+        InputError: If they do not.
+    """
+    same = table.label_names == other.label_names and table.slice_keys() == other.slice_keys()
+    if not same or not np.array_equal(table.targets, other.targets):
+        raise InputError(_OTHER_SLICES, reason="bad_predictions")
+
+
+_OTHER_SLICES = "two models can only be compared on the same slices with the same labels; predict both on one dataset"
+
+
 def _in_order_of(table: PredictionTable, other: PredictionTable) -> PredictionTable:
     row_of = {key: row for row, key in enumerate(table.slice_keys())}
     rows = [row_of.get(key, -1) for key in other.slice_keys()]
     if len(table) != len(other) or -1 in rows or not np.array_equal(table.targets[rows], other.targets):
-        raise InputError(
-            "two models can only be compared on the same slices with the same labels; predict both on one dataset",
-            reason="bad_predictions",
-        )
+        raise InputError(_OTHER_SLICES, reason="bad_predictions")
     return replace(other, probabilities=table.probabilities[rows])
 
 
@@ -244,7 +255,8 @@ def _resample_log_loss(rows: ScoredRows, task: Task, draws: Draws) -> Floats:
     return resample([statistic], draws)["weighted_log_loss"]
 
 
-def _estimate(value: float, resampled: Floats) -> Estimate:
+def estimate(value: float, resampled: Floats) -> Estimate:
+    """Returns a number with its interval from its values in the resamples."""
     low, high = percentile_interval(resampled) if math.isfinite(value) else (math.nan, math.nan)
     return Estimate(*(float(number) if math.isfinite(number) else None for number in (value, low, high)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from slicewise.errors import UsageError
+from slicewise.evaluation.metrics import Probabilities
 from slicewise.evaluation.predictions import PredictionTable
 from slicewise.progress import Progress, no_progress
 
@@ -44,11 +45,28 @@ def predict_dataset(
         detector.predict_input(dataset.input(record))
         for record in progress(records, description="Scoring", total=len(records), unit="series")
     ]
-    slices = [(record, index) for record in records for index in range(len(record.slices))]
-    references = [record.slices[index] for record, index in slices]
     patients = {record.patient_id for record in records}
     seen = sum(detector.package.has_seen(patient) for patient in patients)
     warning = f"{seen} of {len(patients)} patients were seen in training: the numbers are too good"
+    return prediction_table(dataset, records, probabilities, warnings=(warning,) if seen else ())
+
+
+def prediction_table(
+    dataset: Dataset,
+    records: Sequence[SeriesRecord],
+    probabilities: Sequence[Probabilities],
+    warnings: tuple[str, ...] = (),
+) -> PredictionTable:
+    """Puts probabilities beside ids and labels.
+
+    Args:
+        dataset: A prepared dataset.
+        records: Series of it.
+        probabilities: Of every original slice of each, shape (slices, labels).
+        warnings: What a reader of the metrics should know.
+    """
+    slices = [(record, index) for record in records for index in range(len(record.slices))]
+    references = [record.slices[index] for record, index in slices]
     return PredictionTable(
         label_names=dataset.task.label_names,
         patient_ids=tuple(record.patient_id for record, _ in slices),
@@ -61,7 +79,7 @@ def predict_dataset(
         positions_mm=np.concatenate([np.array(record.positions_mm) for record in records]),
         probabilities=np.concatenate(probabilities),
         targets=np.concatenate([record.label_array for record in records]),
-        warnings=(warning,) if seen else (),
+        warnings=warnings,
     )
 
 

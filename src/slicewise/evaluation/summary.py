@@ -27,9 +27,9 @@ def summarise(task: Task, metrics: Mapping[str, Metrics], differences: Mapping[s
     main = task.labels[task.any_index or 0]
     models: list[Sequence[str]] = [(main.display, "weighted log loss", *_METRICS)]
     for model, found in metrics.items():
-        models.append((model, _text(found.weighted_log_loss), *_estimates(found, main.name)))
+        models.append((model, estimate_text(found.weighted_log_loss), *_estimates(found, main.name)))
     for model, difference in differences.items():
-        loss = _text(difference.weighted_log_loss, "+")
+        loss = estimate_text(difference.weighted_log_loss, "+")
         models.append((f"{name} - {model}", loss, *_estimates(difference, main.name, "+")))
     labels: list[Sequence[str]] = [(f"{name}, by label", "positive slices", *_METRICS)]
     for label in task.labels:
@@ -52,13 +52,14 @@ def summarise(task: Task, metrics: Mapping[str, Metrics], differences: Mapping[s
 def _estimates(found: Metrics | Differences, label: str, sign: str = "") -> tuple[str, str, str]:
     on_slices, on_studies = found.slice[label], found.study[label]
     return (
-        _text(on_slices["auroc"], sign),
-        _text(on_slices["average_precision"], sign),
-        _text(on_studies["auroc"], sign),
+        estimate_text(on_slices["auroc"], sign),
+        estimate_text(on_slices["average_precision"], sign),
+        estimate_text(on_studies["auroc"], sign),
     )
 
 
-def _text(estimate: Estimate, sign: str = "") -> str:
+def estimate_text(estimate: Estimate, sign: str = "") -> str:
+    """Returns a number with its interval; `sign` is "+" for differences."""
     if estimate.value is None:
         return NOT_DEFINED
     if estimate.low is None or estimate.high is None:

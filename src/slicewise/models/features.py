@@ -40,5 +40,5 @@ class SliceFeatures(NamedTuple):
             slice_logits=slice_logits[None],
             summaries=summaries[None],
             positions=positions[None],
-            mask=torch.ones_like(positions, dtype=torch.bool)[None],
+            mask=torch.ones_like(slice_logits[:, 0], dtype=torch.bool)[None],
         )

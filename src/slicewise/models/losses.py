@@ -42,6 +42,23 @@ def weighted_bce(
     return (losses * weights).sum() / total.clamp_min(torch.finfo(logits.dtype).tiny)
 
 
+def series_logits(logits: Tensor, mask: Tensor) -> Tensor:
+    """Returns logits of a series: the mean of its slices' logits, weighted by their softmax.
+
+    Close to the highest one, which is the study rule, but the slices beside it learn too.
+
+    Args:
+        logits: Shape (B, S, L).
+        mask: True for slices, False for padding, shape (B, S).
+
+    Returns:
+        Shape (B, L).
+    """
+    slices = torch.where(mask[..., None], logits, torch.zeros_like(logits))
+    weights = slices.masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)
+    return (weights * slices).sum(dim=1)
+
+
 def smooth(targets: Tensor, smoothing: float) -> Tensor:
     """Draws targets towards one half by a share: label smoothing (Szegedy et al. 2016) of two classes."""
     return targets + smoothing * (0.5 - targets)

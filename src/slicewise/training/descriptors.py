@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from slicewise.data.labels import UNKNOWN
 from slicewise.data.store import Dataset, SeriesRecord, folder_name
 from slicewise.errors import TrainingError
 from slicewise.files import write_atomically
@@ -42,6 +43,7 @@ class SeriesFeatures:
         summaries: Shape (S, M).
         positions: Positions on the axial unit of the task, shape (S,).
         labels: 0, 1 or -1 for unknown, shape (S, L).
+        series_labels: 0, 1 or -1 for unknown, of the series as a whole, shape (L,).
     """
 
     descriptors: Floats
@@ -49,6 +51,7 @@ class SeriesFeatures:
     summaries: Floats
     positions: Floats
     labels: npt.NDArray[np.int8]
+    series_labels: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +62,15 @@ class FusionBatch:
         features: What stage 1 says about them.
         targets: 0 or 1, shape (B, S, L).
         known: False for unknown labels and padding, shape (B, S, L).
+        series_targets: 0 or 1 of each series as a whole, shape (B, L).
+        series_known: False for unknown labels, shape (B, L).
     """
 
     features: SliceFeatures
     targets: Tensor
     known: Tensor
+    series_targets: Tensor
+    series_known: Tensor
 
 
 def encoder_digest(network: DescriptorNetwork, task: Task, neighbours: int) -> str:
@@ -104,6 +111,7 @@ def collate(series: Sequence[SeriesFeatures]) -> FusionBatch:
     lengths = [len(item.positions) for item in series]
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     labels = _pad([item.labels.astype(np.float32) for item in series])
+    of_series = torch.from_numpy(np.stack([item.series_labels for item in series])).float()
     return FusionBatch(
         features=SliceFeatures(
             descriptors=_pad([item.descriptors for item in series]),
@@ -114,6 +122,8 @@ def collate(series: Sequence[SeriesFeatures]) -> FusionBatch:
         ),
         targets=labels.clamp_min(0),
         known=(labels >= 0) & mask[..., None],
+        series_targets=of_series.clamp_min(0),
+        series_known=of_series >= 0,
     )
 
 
@@ -168,10 +178,18 @@ def _of_series(stored: tuple[Floats, Floats, Floats], dataset: Dataset, record: 
     model_input = dataset.input(record)
     rows = primary_rows(model_input.duplicate_rank)
     descriptors, slice_logits, summaries = stored
+    labels = dataset.row_labels(record)[rows]
     return SeriesFeatures(
         descriptors=descriptors[rows],
         slice_logits=slice_logits[rows],
         summaries=summaries[rows],
         positions=axial_positions(model_input.positions_mm[rows], dataset.task),
-        labels=dataset.row_labels(record)[rows],
+        labels=labels,
+        series_labels=_series_labels(labels, record),
     )
+
+
+def _series_labels(labels: npt.NDArray[np.int8], record: SeriesRecord) -> npt.NDArray[np.int8]:
+    """Returns what the slices say of a series, and where they do not know, what is known of its study."""
+    of_study = np.array(record.study_labels or (UNKNOWN,) * labels.shape[1], dtype=np.int8)
+    return np.where((labels == 1).any(axis=0), 1, np.where((labels == 0).all(axis=0), 0, of_study)).astype(np.int8)

@@ -44,7 +44,7 @@ def describe_unseen(context: TrainingContext, network: DescriptorNetwork) -> lis
         name = f"Stage 1 without fold {fold + 1} of {context.config.split.folds}"
         encoder = train_stage1(context, seen, unseen, context.run.fold(fold), name)
         of_fold = describe(context, encoder, unseen)
-        if context.config.fusion.inputs == "descriptor":
+        if context.config.fusion.inputs != "compact":
             alignment = _align(context, encoder, network, seen, context.run.fold(fold))
             of_fold = [replace(item, descriptors=alignment.apply(item.descriptors)) for item in of_fold]
         features += of_fold

@@ -8,6 +8,7 @@ ships, and the last calibrate. Or ("kfold") encoders of folds describe the patie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -71,6 +72,27 @@ def train(
         TrainingError: If the loss is not finite, or a file cannot be written.
         UsageError: If the run folder or a setting does not fit.
     """
+    context = start_training(
+        dataset, run_path, config, init=init, reuse_stage1=reuse_stage1, resume=resume, progress=progress
+    )
+    if not context.run.package.is_dir():
+        described = describe_patients(context)
+        # The rest is quick: one process does it, whatever their number.
+        context.hardware.on_first(lambda: _fuse(context, described))
+    return context.run.package
+
+
+def start_training(
+    dataset: Dataset,
+    run_path: Path,
+    config: RunConfig,
+    *,
+    init: ModelPackage | None = None,
+    reuse_stage1: Path | None = None,
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> TrainingContext:
+    """Splits the training patients and makes the run folder, or opens it again; see `train`."""
     parts = split_training_patients(dataset, config, init)
     _check_networks(dataset, parts, config, init)
     hardware = resolve_hardware(config.hardware)
@@ -84,13 +106,26 @@ def train(
         commit=source_commit(),
     )
     run = hardware.on_first(lambda: _start(run_path, record, parts, resume=resume, reuse_stage1=reuse_stage1))
-    context = TrainingContext(dataset, parts, run, hardware, init, progress if hardware.is_first else no_progress)
-    if not run.package.is_dir():
-        _train(context)
-    return run.package
+    return TrainingContext(dataset, parts, run, hardware, init, progress if hardware.is_first else no_progress)
 
 
-def _train(context: TrainingContext) -> None:
+@dataclass(frozen=True, eq=False)
+class DescribedPatients:
+    """Stage 1, and what it says about patients that it has not seen.
+
+    Attributes:
+        network: The network that ships.
+        features: Series that stage 2 learns from.
+        unseen: Series of the calibration patients.
+    """
+
+    network: DescriptorNetwork
+    features: Sequence[SeriesFeatures]
+    unseen: Sequence[SeriesFeatures]
+
+
+def describe_patients(context: TrainingContext) -> DescribedPatients:
+    """Trains stage 1, or takes what the run folder holds, and describes the patients of stage 2 and calibration."""
     # Stage 1: single slices -> descriptors. The patients on whom it is measured choose nothing, unless stage1.keep is
     # "best": then those of stage 2 choose the epoch, never those who calibrate.
     measured = context.records(FUSION_PART) or context.records(CALIBRATION_PART)
@@ -102,23 +137,16 @@ def _train(context: TrainingContext) -> None:
     else:
         features = describe_unseen(context, network)
     unseen = describe(context, network, context.records(CALIBRATION_PART))
-
-    # The rest is quick: one process does it, whatever their number.
-    context.hardware.on_first(lambda: _fuse(context, network, features, unseen))
+    return DescribedPatients(network, features, unseen)
 
 
-def _fuse(
-    context: TrainingContext,
-    network: DescriptorNetwork,
-    features: Sequence[SeriesFeatures],
-    unseen: Sequence[SeriesFeatures],
-) -> None:
+def _fuse(context: TrainingContext, described: DescribedPatients) -> None:
     # Stage 2: descriptors of adjacent slices -> logits.
-    head = train_stage2(context, network, features, unseen)
+    head = train_stage2(context, described.network, described.features, described.unseen)
 
     # Calibration: logits -> probabilities, on patients that neither stage has learnt from.
-    logits, labels = apply_head(head, unseen)
-    pack(context, network, head, logits=logits, labels=labels)
+    logits, labels = apply_head(head, described.unseen)
+    pack(context, described.network, head, logits=logits, labels=labels)
 
 
 def _start(

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from slicewise.errors import ConfigError
 from slicewise.models.encoder import DescriptorNetwork
 from slicewise.models.export import load_networks, round_to_stored_precision
+from slicewise.models.features import SliceFeatures
 from slicewise.models.fusion import FusionHead, build_head
-from slicewise.models.losses import bce_total, smooth, weighted_bce
+from slicewise.models.losses import bce_total, series_logits, smooth, weighted_bce
 from slicewise.package import ModelPackage
 from slicewise.task import Task
 from slicewise.training.context import TrainingContext
@@ -49,7 +50,7 @@ def train_stage2(
             _stage(context, head, features, validation),
             # Stage 2 is small: full precision on the CPU is fast enough and repeats bit for bit.
             hardware=one_cpu(),
-            seed=context.seed("stage 2"),
+            seed=_seed(context, "stage 2"),
             folder=context.run.stage2,
             checkpoint_minutes=context.config.hardware.checkpoint_minutes,
             progress=context.progress,
@@ -72,11 +73,23 @@ def apply_head(
     return np.concatenate(logits), np.concatenate([item.labels for item in features])
 
 
+class _Members(nn.Module):
+    """A head as training sees it: what every member says."""
+
+    def __init__(self, head: FusionHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: SliceFeatures) -> Tensor:
+        """Returns logits (members, B, S, L)."""
+        return self.head.member_logits(features)
+
+
 def _initial_head(
     context: TrainingContext, network: DescriptorNetwork, features: Sequence[SeriesFeatures]
 ) -> FusionHead:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed("initial weights of stage 2"))
+        torch.manual_seed(_seed(context, "initial weights of stage 2"))
         head = build_head(
             context.config.fusion,
             descriptor_size=network.descriptor_size,
@@ -86,7 +99,7 @@ def _initial_head(
     if context.init is not None:
         _start_from(head, context.init, context.task)
     # After the start: the statistics are those of this run's descriptors.
-    head.fit_scale(torch.from_numpy(np.concatenate([item.descriptors for item in features])))
+    head.fit_scale(torch.from_numpy(np.concatenate([item.descriptors for item in features])), _spacing(features))
     return head
 
 
@@ -108,26 +121,33 @@ def _stage(
     label_weights = torch.tensor(context.task.loss_weights)
 
     def batches(epoch: int, first: int) -> Iterator[FusionBatch]:
-        order = np.random.default_rng((context.seed("series"), epoch)).permutation(len(features))
+        order = np.random.default_rng((_seed(context, "series"), epoch)).permutation(len(features))
         for start in range(first * batch_size, steps * batch_size, part_size):
             yield collate([features[index] for index in order[start : start + part_size]])
 
     def totals(batch: FusionBatch) -> Tensor:
-        return bce_total(batch.known, label_weights, torch.ones(batch.known.shape[:-1]))[None]
+        return torch.stack([_total(known, label_weights) for known in (batch.known, batch.series_known)])
 
     def loss(head: nn.Module, batch: FusionBatch, totals: Tensor) -> Tensor:
-        logits = head(batch.features)
-        targets = smooth(batch.targets, settings.label_smoothing)
-        ones = torch.ones(logits.shape[:-1])
-        return weighted_bce(logits, targets, batch.known, label_weights, ones, total=totals[0])
+        return torch.stack([of_member(logits, batch, totals) for logits in head(batch.features)]).mean()
 
-    def validate(head: nn.Module) -> dict[str, float]:
-        assert isinstance(head, FusionHead)
-        return score_logits(*apply_head(head, validation), context.task)
+    def of_member(logits: Tensor, batch: FusionBatch, totals: Tensor) -> Tensor:
+        targets = smooth(batch.targets, settings.label_smoothing)
+        of_slices = _bce(logits, targets, batch.known, label_weights, totals[0])
+        if settings.series_weight == 0:
+            return of_slices
+        highest = series_logits(logits, batch.features.mask)
+        series_targets = smooth(batch.series_targets, settings.label_smoothing)
+        of_series = _bce(highest, series_targets, batch.series_known, label_weights, totals[1])
+        return of_slices + settings.series_weight * of_series
+
+    def validate(members: nn.Module) -> dict[str, float]:
+        assert isinstance(members, _Members)
+        return score_logits(*apply_head(members.head, validation), context.task)
 
     return Stage(
         name="Stage 2",
-        network=head,
+        network=_Members(head),
         batches=batches,
         steps=steps,
         batch_size=batch_size,
@@ -139,9 +159,32 @@ def _stage(
     )
 
 
+def _seed(context: TrainingContext, purpose: str) -> int:
+    """Returns the seed for one purpose of stage 2; `fusion.seed` changes no other stage."""
+    seed = context.config.fusion.seed
+    return context.seed(f"{purpose}, seed {seed}" if seed else purpose)
+
+
+def _spacing(features: Sequence[SeriesFeatures]) -> float:
+    """Returns the median distance of adjacent slices, on the axial unit of the task."""
+    distances = np.concatenate([np.diff(item.positions) for item in features])
+    return float(np.median(distances)) if len(distances) else 1.0
+
+
+def _total(known: Tensor, label_weights: Tensor) -> Tensor:
+    return bce_total(known, label_weights, torch.ones(known.shape[:-1]))
+
+
+def _bce(logits: Tensor, targets: Tensor, known: Tensor, label_weights: Tensor, total: Tensor) -> Tensor:
+    return weighted_bce(logits, targets, known, label_weights, torch.ones(known.shape[:-1]), total=total)
+
+
 def _start_from(head: FusionHead, init: ModelPackage, task: Task) -> None:
     # Another head, or other labels: it starts anew.
     if init.manifest.task.label_names != task.label_names or init.manifest.fusion.name != head.config.name:
+        return
+    # Its components are those of other descriptors: what was learned in their basis means nothing in this one.
+    if head.config.inputs == "pca":
         return
     _, trained = load_networks(init)
     weights = trained.state_dict()
