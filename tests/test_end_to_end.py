@@ -28,6 +28,7 @@ TRAINING = (
     "--set=stage1.learning_rate=3e-3",
     "--set=fusion.epochs=4",
     "--set=fusion.hidden_size=8",
+    "--set=fusion.members=2",
     "--quiet",
 )
 

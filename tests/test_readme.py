@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,15 @@ COMMANDS = re.findall(r"^slicewise .+$", README, flags=re.MULTILINE)
 
 def test_every_command_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only the length of the training is cut: the commands are the README's.
-    def short(path: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
-        quick = ("encoder.name=mobilenetv3_small_050", "stage1.epochs=1", "fusion.epochs=1")
-        return load_config(path, (*overrides, *quick))
+    def short(
+        path: Path | None = None,
+        overrides: Iterable[str] = (),
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        source: str = "",
+    ) -> RunConfig:
+        quick = ("encoder.name=mobilenetv3_small_050", "stage1.epochs=1", "fusion.epochs=1", "fusion.members=1")
+        return load_config(path, (*overrides, *quick), defaults=defaults, source=source)
 
     monkeypatch.setattr(slicewise.config, "load_config", short)
     monkeypatch.chdir(tmp_path)

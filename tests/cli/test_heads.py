@@ -144,8 +144,8 @@ def test_settings_of_all_heads_and_of_one(dataset: Path) -> None:
 
 def test_without_a_choice_every_head_is_compared(dataset: Path) -> None:
     assert set(HEADS) < set(parsed_heads(dataset))
-    assert {"bigru,inputs=compact", "bigru,inputs=pca"} <= set(parsed_heads(dataset))
-    assert "window,inputs=compact" in parsed_heads(dataset, "--set=fusion.name=window")
+    assert {"transformer,inputs=descriptor", "transformer,inputs=pca"} <= set(parsed_heads(dataset))
+    assert "window,inputs=differences" in parsed_heads(dataset, "--set=fusion.name=window")
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,9 @@ def test_principal_components_are_those_of_the_standardised_descriptors() -> Non
 
 def test_slices_are_dropped_whole_in_training_alone() -> None:
     torch.manual_seed(0)
-    config = FusionConfig(name="window", hidden_size=8, neighbours=0, slice_dropout=0.5, dropout=0.0, noise=0.0)
+    config = FusionConfig(
+        name="window", inputs="descriptor", members=1, hidden_size=8, slice_dropout=0.5, dropout=0.0, noise=0.0
+    )
     head = build_head(config, descriptor_size=D, summary_size=M, labels=L)
     assert isinstance(head, ProjectedHead)
     features = make_features([400])

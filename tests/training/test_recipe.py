@@ -40,6 +40,7 @@ CONFIG = (
     "stage1.epochs=2",
     "stage1.batch_size=16",
     "stage1.negative_share=0.5",
+    "fusion.members=1",  # quick to export
     "fusion.epochs=3",
     "fusion.batch_size=2",
     "fusion.hidden_size=8",
@@ -219,6 +220,8 @@ def test_damaged_descriptors_are_made_again(dataset: Dataset, tmp_path: Path) ->
 def test_an_unknown_head_is_refused_before_training(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no head 'lstm'"):
         train(dataset, tmp_path / "run", config("fusion.name=lstm"))
+    with pytest.raises(ConfigError, match=r"'chained' can be compared .*not packed. Choose one of: bigru, conv, none"):
+        train(dataset, tmp_path / "run", config("fusion.name=chained"))
     assert not (tmp_path / "run").exists()
 
 

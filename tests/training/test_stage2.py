@@ -33,6 +33,8 @@ from slicewise.training.stage2 import apply_head, train_stage2
 SLICES, SIZE = 12, 48
 CONFIG = (
     "fusion.name=window",
+    "fusion.inputs=descriptor",
+    "fusion.members=1",
     "fusion.neighbours=0",
     "fusion.hidden_size=8",
     "fusion.epochs=12",

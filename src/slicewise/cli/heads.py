@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from slicewise.cli.common import add_common_options, terminal_progress
 from slicewise.errors import ConfigError, MissingExtraError, UsageError
@@ -33,8 +33,6 @@ Stage 1 is trained once (once a fold with --folds); heads take seconds to minute
 earlier one stopped, and trains only heads that are new. A head that was chosen on this table has seen its patients:
 measure it on others.
 """
-
-INPUTS = ("differences", "pca", "compact")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -119,9 +117,11 @@ def _config(arguments: argparse.Namespace, task: Task, overrides: Sequence[str] 
 
 def _heads(arguments: argparse.Namespace, default: FusionConfig, task: Task) -> dict[str, FusionConfig]:
     """Returns the configuration of every head by its name in the table."""
+    from slicewise.config import FusionInputs
     from slicewise.models.fusion import HEADS
 
-    texts: Sequence[str] = arguments.head or (*HEADS, *(f"{default.name},inputs={inputs}" for inputs in INPUTS))
+    others = (f"{default.name},inputs={inputs}" for inputs in get_args(FusionInputs) if inputs != default.inputs)
+    texts: Sequence[str] = arguments.head or (*HEADS, *others)
     return {text: _head(text, arguments, task) for text in texts}
 
 

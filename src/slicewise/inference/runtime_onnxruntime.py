@@ -8,6 +8,9 @@ from slicewise.errors import MissingExtraError
 from slicewise.inference.runtime import EncodedSlices, Floats, fusion_inputs
 from slicewise.package import ENCODER, FUSION, ModelPackage
 
+_ERRORS = 3
+"""Severity from which ONNX Runtime writes to stderr: it warns there about graphs that it does not simplify."""
+
 
 class OnnxRuntime:
     """The networks of one package in ONNX Runtime.
@@ -25,8 +28,10 @@ class OnnxRuntime:
             raise MissingExtraError("The runtime 'onnxruntime'", "onnxruntime") from error
         providers = onnxruntime.get_available_providers()
         wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in providers]
-        self._encoder = onnxruntime.InferenceSession(package.files[ENCODER], providers=wanted)
-        self._fusion = onnxruntime.InferenceSession(package.files[FUSION], providers=wanted)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS
+        self._encoder = onnxruntime.InferenceSession(package.files[ENCODER], options, providers=wanted)
+        self._fusion = onnxruntime.InferenceSession(package.files[FUSION], options, providers=wanted)
 
     def encode(self, channels: Floats) -> EncodedSlices:
         """Runs stage 1 on slices (S, C, H, W)."""

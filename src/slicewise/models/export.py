@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -134,6 +136,27 @@ def _export(
     dropped: tuple[str, ...] = (),
 ) -> bytes:
     network = network.cpu().eval()
+    model = _traced(network, arguments, inputs, outputs)
+    if not _takes_any_number_of_rows(model):
+        # The first export of a process has torch import decompositions that unroll recurrent layers in every later one.
+        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+            model = process.submit(_traced, network, arguments, inputs, outputs).result()
+    if not _takes_any_number_of_rows(model):
+        raise PackageError(
+            "the network can only be exported for one number of slices. Choose another fusion.name or encoder.name"
+        )
+    for output in [item for item in model.graph.output if item.name in dropped]:
+        model.graph.output.remove(output)
+    _drop_traces(model)
+    _store_in_half(model)
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _traced(
+    network: nn.Module, arguments: tuple[Tensor, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> onnx.ModelProto:
     rows = torch.export.Dim("rows", min=1, max=LARGEST_BATCH)
     with _quiet():
         program = torch.onnx.export(
@@ -150,14 +173,12 @@ def _export(
         )
     if program is None:
         raise PackageError("torch.onnx.export returned no program")
-    model = program.model_proto
-    for output in [item for item in model.graph.output if item.name in dropped]:
-        model.graph.output.remove(output)
-    _drop_traces(model)
-    _store_in_half(model)
-    onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString()
-    return content
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _takes_any_number_of_rows(model: onnx.ModelProto) -> bool:
+    return all(item.type.tensor_type.shape.dim[0].dim_param for item in (*model.graph.input, *model.graph.output))
 
 
 def _drop_traces(model: onnx.ModelProto) -> None:

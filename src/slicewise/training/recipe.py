@@ -18,10 +18,10 @@ from slicewise.config import RunConfig
 from slicewise.data.folds import patient_folds
 from slicewise.data.split import split_patients
 from slicewise.data.store import Dataset
-from slicewise.errors import DatasetError
+from slicewise.errors import ConfigError, DatasetError
 from slicewise.imaging.channels import channel_count
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
-from slicewise.models.fusion import build_head
+from slicewise.models.fusion import HEADS, build_head
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress, no_progress
 from slicewise.training.commit import source_commit
@@ -208,6 +208,11 @@ def _check_networks(dataset: Dataset, parts: dict[str, str], config: RunConfig, 
     """Refuses what cannot be built before the run folder is made, and before hours of stage 1."""
     labels = len(dataset.task.labels)
     build_head(config.fusion, descriptor_size=1, summary_size=0, labels=labels)
+    if not HEADS[config.fusion.name].is_exported:
+        raise ConfigError(
+            f"fusion.name: the head '{config.fusion.name}' can be compared (`slicewise heads`) but not packed. Choose "
+            f"one of: {', '.join(sorted(name for name, head in HEADS.items() if head.is_exported))}"
+        )
     encoder = msgspec.structs.replace(encoder_config(config, dataset, parts, init), pretrained=False)
     with torch.random.fork_rng(devices=[]):
         build_encoder(

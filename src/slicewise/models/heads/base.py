@@ -26,9 +26,11 @@ class FusionHead(nn.Module):
 
     Attributes:
         is_random: Two trainings differ: members of such a head are worth an average.
+        is_exported: It can stand in a model package; others are there to be compared with.
     """
 
     is_random = True
+    is_exported = True
 
     def __init__(self, config: FusionConfig, *, descriptor_size: int, summary_size: int, labels: int) -> None:
         super().__init__()

@@ -132,15 +132,17 @@ def _posterior_by_loop(links: Tensor, after: Tensor) -> Tensor:
 def _posterior_by_doubling(links: Tensor, after: Tensor, features: SliceFeatures) -> Tensor:
     """Returns what `_posterior_by_loop` does, from products of all links up to a slice over strides that double."""
     index = steps(features)[0]
-    # The way back is the way ahead of the series turned round, with transposed links.
-    chains = torch.stack([links, after.flip(1).transpose(-1, -2)], dim=2)
+    shape = links.shape
+    # The way back is the way ahead of the series turned round, with transposed links. Members, labels and both ways lie
+    # side by side on one axis: engines are at home with few axes.
+    chains = torch.cat([links.flatten(2, 3), after.flip(1).transpose(-1, -2).flatten(2, 3)], dim=2)
     for doubling in range(DOUBLINGS):
         stride = 2**doubling
         before = chains[:, (index - stride).clamp_min(0)]
-        reaches = (index >= stride).reshape(1, -1, 1, 1, 1, 1, 1)
-        chains = torch.where(reaches, _join(before, chains), chains)
-    ahead, behind = chains.unbind(dim=2)
-    return ahead[..., 0, :] + behind.logsumexp(dim=-2).flip(1)
+        chains = torch.where((index >= stride).reshape(1, -1, 1, 1, 1), _join(before, chains), chains)
+    ahead, behind = chains.chunk(2, dim=2)
+    states = ahead[..., 0, :] + behind.logsumexp(dim=-2).flip(1)
+    return states.reshape(shape[:-1])
 
 
 def _join(left: Tensor, right: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Heads after those of the winners of the RSNA 2019 challenge, as their write-ups describe them.
 
 Both give logits of their own, without a residual path from the slice classifier. Sizes follow `fusion.hidden_size`.
+They are there to be compared with: torch exports them for one number of slices alone.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Chained(ProjectedHead):
     The second one also reads the logits of the first and those of the slice classifier.
     """
 
+    is_exported = False
+
     def __init__(self, config: FusionConfig, *, descriptor_size: int, summary_size: int, labels: int) -> None:
         super().__init__(config, descriptor_size=descriptor_size, summary_size=summary_size, labels=labels)
         size = config.hidden_size
@@ -71,6 +74,8 @@ class WideLSTM(ProjectedHead):
 
     The logits come from both layers and the inputs together.
     """
+
+    is_exported = False
 
     def __init__(self, config: FusionConfig, *, descriptor_size: int, summary_size: int, labels: int) -> None:
         size = WIDTH * config.hidden_size
