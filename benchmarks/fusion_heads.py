@@ -26,7 +26,7 @@ HEADS = (
     *(f"{name},inputs=descriptor" for name in ("window", "conv", "bigru", "transformer", "chained", "wide-lstm")),
     *(f"bigru,inputs={inputs}" for inputs in ("differences", "pca", "compact")),
     *(f"transformer,inputs={inputs}" for inputs in ("pca", "compact")),
-    "none,chain=true",
+    "chain",
     "bigru,inputs=compact,chain=true",
     "transformer,inputs=compact,chain=true",
     "conv,inputs=descriptor,members=4",

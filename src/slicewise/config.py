@@ -138,8 +138,8 @@ class FusionConfig(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
     """The head of stage 2 and its training. See `ScheduleConfig` for what both stages share.
 
     Attributes:
-        name: Registered head: "none" (single slice), "rolling", "window", "conv", "bigru", "transformer", "chained" or
-            "wide-lstm".
+        name: Registered head: "none" (single slices, without a chain whatever `chain` says), "chain" (the chain alone),
+            "rolling", "window", "conv", "bigru", "transformer", "chained" or "wide-lstm".
         inputs: What the head reads of a slice beside the logits and the summaries of stage 1: the "descriptor", the
             descriptor and its "differences" to both neighbours, its principal components ("pca"), or nothing more
             ("compact"): logits and summaries mean the same whichever encoder they come from.
@@ -176,7 +176,7 @@ class FusionConfig(ScheduleConfig, frozen=True, forbid_unknown_fields=True):
     @property
     def is_baseline(self) -> bool:
         """Whether this is the single-slice baseline, which has nothing to train."""
-        return self.name == "none" and not self.chain
+        return self.name == "none"
 
 
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

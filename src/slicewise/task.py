@@ -143,6 +143,7 @@ class SeriesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             Examined, (0018,0015), names another known part and none of these is not read; empty to read any part.
         sequences: Words for the MR sequence that is read, as in "FLAIR". A series that is described, (0008,103E),
             without any of these is not read; one that is not described, as in NIfTI, is. Empty to read any sequence.
+        other_sequences: Words, as a whole, for sequences that are not read although they have one of those, as in "T1".
     """
 
     modality: str
@@ -150,6 +151,7 @@ class SeriesParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maximum_angle_degrees: float
     body_parts: tuple[str, ...] = ()
     sequences: tuple[str, ...] = ()
+    other_sequences: tuple[str, ...] = ()
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from slicewise.models.heads.inputs import ProjectedHead
 
 D, L, M = 12, 4, 3
 INPUTS: tuple[FusionInputs, ...] = ("descriptor", "differences", "pca", "compact")
-READING = [name for name in HEADS if name not in {"none", "rolling"}]
+READING = [name for name in HEADS if name not in {"none", "rolling", "chain"}]
 """Heads that read more than the slice logits."""
 
 
@@ -61,7 +61,6 @@ def change(features: SliceFeatures, where: Tensor, value: float) -> SliceFeature
     [
         *((name, "descriptor", False, 1) for name in HEADS),
         *(("bigru", inputs, False, 1) for inputs in INPUTS),
-        ("none", "descriptor", True, 1),
         ("transformer", "compact", True, 3),
     ],
 )
@@ -85,7 +84,7 @@ def test_padding_changes_no_output(name: str, inputs: FusionInputs, *, chain: bo
         torch.testing.assert_close(alone[0], logits[row, :length], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in HEADS if name not in {"chained", "wide-lstm"}])
+@pytest.mark.parametrize("name", [name for name in HEADS if name not in {"chain", "chained", "wide-lstm"}])
 @torch.no_grad()
 def test_an_untrained_head_is_the_single_slice_baseline(name: str) -> None:
     head = build_head(FusionConfig(name=name), descriptor_size=D, summary_size=M, labels=L).eval()
@@ -97,6 +96,7 @@ def test_an_untrained_head_is_the_single_slice_baseline(name: str) -> None:
     ("name", "reach"),
     [
         ("none", 0),
+        ("chain", 6),
         ("rolling", 2),
         ("window", 2),
         ("conv", 6),
@@ -155,7 +155,7 @@ def test_compact_inputs_leave_the_descriptors_out(name: str) -> None:
     with torch.no_grad():
         before = head(features)
         torch.testing.assert_close(head(others), before, rtol=0, atol=0)
-        head.fit_scale(others.descriptors[0], 4.0)
+        head.fit_scale(others.descriptors[0], 1.0)
         torch.testing.assert_close(head(features), before, rtol=0, atol=0)
         # Of any encoder, then: also of one with more descriptors.
         wider = features._replace(descriptors=torch.randn(2, 8, D + 3))
@@ -184,7 +184,7 @@ def test_noise_and_dropout_act_in_training_alone() -> None:
 
 def test_an_unknown_head_lists_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"'lstm'.*bigru, chained, conv, none, rolling, transformer, wide-lstm, window"
+        ConfigError, match=r"'lstm'.*bigru, chain, chained, conv, none, rolling, transformer, wide-lstm, window"
     ):
         build_head(FusionConfig(name="lstm"), descriptor_size=D, summary_size=M, labels=L)
 
@@ -200,8 +200,16 @@ def test_a_head_of_several_members_is_their_mean() -> None:
     assert (members[0] - members[1]).abs().max() > 1e-2
 
 
+@torch.no_grad()
+def test_the_baseline_has_no_chain_whatever_the_task_wants() -> None:
+    head = make_head("none", chain=True)
+    features = make_features([5])
+    torch.testing.assert_close(head(features), features.slice_logits, rtol=0, atol=0)
+    assert head.config.is_baseline
+
+
 @pytest.mark.parametrize("chain", [False, True])
-@pytest.mark.parametrize("name", ["none", "rolling"])
+@pytest.mark.parametrize("name", ["none", "rolling", "chain"])
 @torch.no_grad()
 def test_heads_without_chance_have_no_members(name: str, *, chain: bool) -> None:
     head = make_head(name, members=3, chain=chain)

@@ -262,9 +262,9 @@ def test_none_is_single_slices_whatever_is_given_under_that_name(
 
 
 def test_a_chain_on_single_slices_is_a_head_of_its_own(dataset: Dataset, output: Path, compared: Tables) -> None:
-    found = compare_heads(dataset, output, config(), {"none,chain=true": head("none", "fusion.chain=true")}, seeds=2)
+    found = compare_heads(dataset, output, config(), {"chain": head("chain")}, seeds=2)
     assert [len(tables) for tables in found.values()] == [1, 2]
-    assert not same(found["none,chain=true"][:1], compared["none"])
+    assert not same(found["chain"][:1], compared["none"])
 
 
 def test_without_test_patients_folds_are_named(dataset: Dataset, tmp_path: Path) -> None:

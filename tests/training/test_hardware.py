@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 
@@ -12,6 +14,18 @@ def test_what_is_asked_for_is_taken() -> None:
     hardware = resolve_hardware(HardwareConfig(device="cpu", precision="bfloat16"))
     assert str(hardware) == "cpu, bfloat16"
     assert resolve_hardware(HardwareConfig(device="cpu", precision="float32")).precision == torch.float32
+
+
+def test_fabric_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.addHandler(caplog.handler)
+    try:
+        resolve_hardware(HardwareConfig(device="cpu", precision="bfloat16"))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.records == []
+    assert logger.level == level
 
 
 @pytest.mark.parametrize(

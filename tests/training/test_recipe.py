@@ -220,7 +220,9 @@ def test_damaged_descriptors_are_made_again(dataset: Dataset, tmp_path: Path) ->
 def test_an_unknown_head_is_refused_before_training(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no head 'lstm'"):
         train(dataset, tmp_path / "run", config("fusion.name=lstm"))
-    with pytest.raises(ConfigError, match=r"'chained' can be compared .*not packed. Choose one of: bigru, conv, none"):
+    with pytest.raises(
+        ConfigError, match=r"'chained' can be compared .*not packed. Choose one of: bigru, chain, conv, none"
+    ):
         train(dataset, tmp_path / "run", config("fusion.name=chained"))
     assert not (tmp_path / "run").exists()
 

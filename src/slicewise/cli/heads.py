@@ -23,7 +23,8 @@ example:
   slicewise heads dataset --output heads --folds 5 --head bigru --head bigru,inputs=compact,members=4
 
 A head is a name and settings of [fusion] after commas; without --head, every registered head with its defaults, and the
-default head with other inputs. The single-slice baseline, `none`, is always among them.
+default head with other inputs. What a head does not say is as in the configuration, and in the [training] of the task:
+for `mri_tumor` a `bigru` has its chain. The single-slice baseline, `none`, is always among them.
 
 writes into --output:
   heads.csv, heads.md   the table: log loss, AUROC, differences to `none`, with 95 % intervals (patients resampled)

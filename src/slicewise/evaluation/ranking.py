@@ -6,6 +6,7 @@ resample of the patients too: the interval says what other patients would change
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -79,7 +80,9 @@ def rank_models(
     scores = {name: [_scores(table, task, draws) for table in trainings] for name, trainings in models.items()}
     means = {name: np.mean(np.stack(trainings), axis=0) for name, trainings in scores.items()}
     rows = [_row(name, scores[name], means[name], means[baseline]) for name in models]
-    return sorted(rows, key=lambda row: row.weighted_log_loss.value or 0.0)
+    return sorted(
+        rows, key=lambda row: math.inf if row.weighted_log_loss.value is None else row.weighted_log_loss.value
+    )
 
 
 def _scores(table: PredictionTable, task: Task, draws: Draws) -> Floats:

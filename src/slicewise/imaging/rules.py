@@ -129,9 +129,16 @@ def _other_body_part(series: Series, parameters: SeriesParameters) -> str:
 
 def _other_sequence(series: Series, parameters: SeriesParameters) -> str:
     described = _described(series).strip()
+    other = next((word for word in parameters.other_sequences if _has_word(described, word)), None)
+    if other is not None:
+        return f"its description names another sequence than the task reads: {other}"
     if not described or not parameters.sequences or any(folded(word) in described for word in parameters.sequences):
         return ""
     return f"its description names no sequence that the task reads: {', '.join(parameters.sequences)}"
+
+
+def _has_word(described: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(folded(word))}\b", described) is not None
 
 
 def _too_few_slices(series: Series, parameters: SeriesParameters) -> str:

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
@@ -139,8 +140,14 @@ def _export(
     model = _traced(network, arguments, inputs, outputs)
     if not _takes_any_number_of_rows(model):
         # The first export of a process has torch import decompositions that unroll recurrent layers in every later one.
-        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-            model = process.submit(_traced, network, arguments, inputs, outputs).result()
+        try:
+            with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+                model = process.submit(_traced, network, arguments, inputs, outputs).result()
+        except BrokenProcessPool as error:
+            raise PackageError(
+                "the network could not be exported in a process of its own. In a script, call what trains under "
+                "`if __name__ == '__main__':`, then go on with --resume"
+            ) from error
     if not _takes_any_number_of_rows(model):
         raise PackageError(
             "the network can only be exported for one number of slices. Choose another fusion.name or encoder.name"

@@ -34,4 +34,5 @@ def build_head(config: FusionConfig, *, descriptor_size: int, summary_size: int,
 
     several = config.members > 1 and HEADS[config.name].is_random
     head = Ensemble([member() for _ in range(config.members)]) if several else member()
-    return Chain(head) if config.chain else head
+    # "none" is the baseline whatever else the configuration, or the task, says.
+    return Chain(head) if config.name == "chain" or (config.chain and config.name != "none") else head

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -114,13 +115,14 @@ def resolve_hardware(config: HardwareConfig) -> Hardware:
     else:
         precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     devices, nodes = _devices(config, name), int(os.environ.get("GROUP_WORLD_SIZE", "1"))
-    fabric = Fabric(
-        accelerator=name,
-        devices=devices,
-        num_nodes=nodes,
-        strategy=DDPStrategy(timeout=_LONGEST_WAIT) if devices * nodes > 1 else "auto",
-        precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
-    )
+    with _quiet():
+        fabric = Fabric(
+            accelerator=name,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=DDPStrategy(timeout=_LONGEST_WAIT) if devices * nodes > 1 else "auto",
+            precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
+        )
     fabric.launch()
     return Hardware(fabric, precision, config.compile)
 
@@ -129,6 +131,18 @@ def is_first_process() -> bool:
     """Tells whether this process is the first, or the only one, of those that train together."""
     rank = os.environ.get("RANK")  # set by torchrun; what Fabric starts has a local rank alone
     return int(os.environ.get("LOCAL_RANK", "0") if rank is None else rank) == 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Fabric from telling the precision on stderr: the run folder tells it."""
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def one_cpu() -> Hardware:

@@ -84,13 +84,12 @@ def pack(
         limitations=(*LIMITATIONS, *_not_calibrated(labels, task)),
         license=config.license or UNKNOWN_LICENSE,
     )
-    files = {
-        **_terms(manifest),
-        ENCODER: export_encoder(
-            network, channels=channel_count(task, context.encoder.neighbours), size=task.preprocessing.size
-        ),
-        FUSION: export_fusion(head),
-    }
+    # Stage 2 first: what torch exports first, it exports in this process, recurrent heads too.
+    fusion = export_fusion(head)
+    encoder = export_encoder(
+        network, channels=channel_count(task, context.encoder.neighbours), size=task.preprocessing.size
+    )
+    files = {**_terms(manifest), ENCODER: encoder, FUSION: fusion}
     write_package(context.run.package, manifest, files)
 
 

@@ -21,7 +21,7 @@ L = 2
 
 def make_chain(seed: int = 0, unit: float = 5.0) -> Chain:
     torch.manual_seed(seed)
-    head = build_head(FusionConfig(name="none", chain=True), descriptor_size=3, summary_size=0, labels=L)
+    head = build_head(FusionConfig(name="chain"), descriptor_size=3, summary_size=0, labels=L)
     assert isinstance(head, Chain)
     for values in head.parameters():
         torch.nn.init.normal_(values, std=0.5)
@@ -92,7 +92,7 @@ def test_slices_far_apart_say_nothing_of_each_other() -> None:
 
 @torch.no_grad()
 def test_one_strange_slice_within_a_run_is_outvoted() -> None:
-    head = build_head(FusionConfig(name="none", chain=True), descriptor_size=3, summary_size=0, labels=1)
+    head = build_head(FusionConfig(name="chain"), descriptor_size=3, summary_size=0, labels=1)
     head.fit_scale(torch.zeros(1, 3), 5.0)
     logits = torch.tensor([-4.0, -4.0, -4.0, 4.0, 4.0, -2.0, 4.0, 4.0, -4.0, -4.0, -4.0])
     series = SliceFeatures.of_one_series(

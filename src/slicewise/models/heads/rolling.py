@@ -15,7 +15,7 @@ from slicewise.models.heads.base import FusionHead, register_head
 class RollingMean(FusionHead):
     """A weighted sum of the logits of the k neighbours on either side, with weights and an offset for every label.
 
-    Beyond the ends of a series its last slice repeats.
+    Beyond the ends of a series its first or last slice repeats.
     """
 
     is_random = False

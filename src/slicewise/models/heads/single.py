@@ -1,4 +1,4 @@
-"""The single-slice baseline."""
+"""The single-slice baseline, and what stands below a chain alone."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ class SingleSlice(FusionHead):
     def forward(self, features: SliceFeatures) -> Tensor:
         """Returns the slice logits (B, S, L)."""
         return features.slice_logits
+
+
+@register_head("chain")
+class ChainAlone(SingleSlice):
+    """The same logits; `slicewise.models.fusion.build_head` always puts the Markov chain on top of them."""
