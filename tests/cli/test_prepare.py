@@ -160,3 +160,11 @@ def test_without_the_training_libraries_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "slicewise.data.prepare", None)  # as if polars were not installed
     with pytest.raises(MissingExtraError, match=r"slicewise\[train\]"):
         call(tmp_path / "dataset", "--layout", "table", "--images", images)
+
+
+def test_series_are_asked_for(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    uid = seeded_uid("series", seeded_uid("study", "B"))
+    common = (tmp_path / "dataset", "--layout", "table", "--images", images)
+    assert call(*common, "--series", uid, "--series", "1.2.3") == 0
+    assert [record.series_uid for record in Dataset.open(tmp_path / "dataset").records] == [uid]
+    assert "1 series that were asked for are not among the images (as 1.2.3)" in capsys.readouterr().out

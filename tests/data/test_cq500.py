@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from slicewise.data.cq500 import FINDINGS, READERS, read_cq500
+from slicewise.data.cq500 import FINDINGS, READERS, read_cq500, read_reads
 from slicewise.errors import LabelTableError
 from slicewise.task import Label, load_task
 
@@ -95,3 +95,18 @@ def test_the_real_reads_give_the_counts_that_are_published(shared_data: Path) ->
         "subarachnoid": 60,
         "subdural": 53,
     }
+
+
+def test_every_reader_is_told_apart(tmp_path: Path) -> None:
+    rows = row("CQ500CT7 CQ500CT7", "110001", "-0--00", "000000"), row("CQ500-CT-8", *["100001"] * 3)
+    reads = read_reads(write(tmp_path / "reads.csv", *rows), TASK)
+    assert (reads.names, reads.labels) == (("CQ500-CT-7", "CQ500-CT-8"), TASK.label_names)
+    assert reads.values.shape == (2, 3, 6)
+    assert reads.values[0].tolist() == [[1, 1, 0, 0, 0, 1], [-1, 0, -1, -1, 0, 0], [0] * 6]
+    assert reads.majority.tolist() == [[-1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1]]
+
+
+def test_reads_of_no_scan_are_none(tmp_path: Path) -> None:
+    reads = read_reads(write(tmp_path / "reads.csv"), TASK)
+    assert reads.values.shape == (0, 3, 6)
+    assert reads.majority.shape == (0, 6)

@@ -17,6 +17,7 @@ from slicewise.data.prepare import PreparationSummary, prepare
 from slicewise.data.split import split_patients
 from slicewise.data.store import Dataset, SeriesRecord, folder_name
 from slicewise.data.workers import preprocess_all
+from slicewise.data.writing import write_record
 from slicewise.errors import DatasetError, LabelTableError, UsageError
 from slicewise.imaging.discover import discover
 from slicewise.imaging.header import SliceHeader
@@ -670,3 +671,30 @@ def test_series_are_taken_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("slicewise.data.prepare.preprocess_all", preprocess_here)
     make(tmp_path / "dataset", tmp_path / "images")
     assert waiting == [0, 1, 2]  # every series is on the disk before the next one is read
+
+
+def test_the_series_that_are_asked_for_are_read_and_no_others(tmp_path: Path, images: Path) -> None:
+    # Too few slices for the rules, and beside a series that they prefer.
+    write_series(images / "short", slices=2, matrix=16, patient_id="A", series_uid="1.2.9")
+    output = tmp_path / "dataset"
+    summary = prepare(output, "table", [images], None, TASK, series=["1.2.9", "1.2.77"])
+    assert [record.series_uid for record in Dataset.open(output).records] == ["1.2.9"]
+    assert summary.missing_series == ("1.2.77",)
+    assert "missing_series" in warning_codes(summary)
+    assert {row["reason"] for row in rejected_rows(output)} == {"not_requested"}
+    with pytest.raises(DatasetError, match=r"holds series 1\.2\.9, which is not among the series that would be read"):
+        prepare(output, "table", [images], None, TASK)
+
+
+def test_how_series_were_acquired_outlives_a_second_call(tmp_path: Path, images: Path) -> None:
+    output = tmp_path / "dataset"
+    make(output, images)
+    first = Dataset.open(output).records
+    assert [record.acquisition is not None for record in first] == [True, True]
+    # As an earlier version has left it: what is missing is read again, without the pixels.
+    earlier = msgspec.structs.replace(first[0], acquisition=None)
+    write_record(output, earlier)
+    before = stamp(output, "A")
+    make(output, images)
+    assert Dataset.open(output).records == first
+    assert stamp(output, "A") == before

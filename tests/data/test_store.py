@@ -14,6 +14,8 @@ import pytest
 from slicewise.data.store import Dataset, DatasetManifest, SeriesRecord, folder_name
 from slicewise.data.writing import write_manifest, write_record, write_series, write_tables
 from slicewise.errors import DatasetError, UsageError
+from slicewise.imaging.acquisition import Acquisition
+from slicewise.results import Rejection
 from slicewise.task import load_task
 from slicewise.volume import ScanWarning, SliceReference
 
@@ -253,3 +255,40 @@ def test_a_record_is_replaced_and_remains_of_a_killed_call_are_ignored(tmp_path:
     (tmp_path / "series" / ".abc.part").mkdir()
     dataset = Dataset.open(tmp_path)
     assert dataset.records[0].label_array.tolist() == [list(UNKNOWN_ROW)] * 3
+
+
+def test_acquisition_and_scale_are_kept_and_are_no_part_of_the_digest(tmp_path: Path) -> None:
+    before = Dataset.open(make(tmp_path, record()))
+    told = msgspec.structs.replace(
+        before.records[0], acquisition=Acquisition("GE", slice_thickness_mm=5.0), intensity_scale=0.25
+    )
+    write_record(tmp_path, told)
+    after = Dataset.open(tmp_path)
+    assert after.records == (told,)
+    assert after.input(told).intensity_scale == 0.25
+    assert after.digest() == before.digest()
+
+
+def test_a_dataset_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    make(tmp_path, record())
+    (file,) = (tmp_path / "series").glob("*/series.json")
+    content = msgspec.json.decode(file.read_bytes(), type=dict)
+    del content["acquisition"], content["intensity_scale"]
+    file.write_bytes(msgspec.json.encode(content))
+    (found,) = Dataset.open(tmp_path).records
+    assert (found.acquisition, found.intensity_scale) == (None, 1.0)
+
+
+def test_rejections_are_read_back(tmp_path: Path) -> None:
+    items = (
+        Rejection("a/b.dcm", "unreadable", "truncated", "Ends, early.", "1.2"),
+        Rejection("c", "not_chosen", "x", ""),
+    )
+    write_series(tmp_path, record(), values_of(record()))
+    write_tables(tmp_path, [record()], TASK.label_names, {"P1": "train"}, items)
+    write_manifest(tmp_path, DatasetManifest("table", TASK, TASK.preprocessing.digest(), "0", complete=True))
+    dataset = Dataset.open(tmp_path)
+    assert dataset.rejections() == items
+    (tmp_path / "rejected.csv").write_text("path,kind\na,none\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"rejected\.csv: cannot be read"):
+        dataset.rejections()

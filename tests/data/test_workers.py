@@ -19,6 +19,8 @@ from slicewise.data.workers import PreprocessedSeries, preprocess_all, source_di
 from slicewise.errors import DatasetError
 from slicewise.imaging.discover import discover
 from slicewise.imaging.header import SliceHeader
+from slicewise.imaging.load import load_volume
+from slicewise.imaging.preprocess import preprocess
 from slicewise.imaging.series import Series, group_studies
 from slicewise.results import Rejection
 from slicewise.task import load_task
@@ -110,3 +112,15 @@ def test_the_source_digest_tells_when_files_change(tmp_path: Path) -> None:
     gone = source_digest(before)
     fewer = source_digest(series_of(tmp_path)[0])
     assert len({whole, rewritten, grown, gone, fewer}) == 5
+
+
+def test_the_record_tells_how_the_series_was_acquired_and_scaled(tmp_path: Path) -> None:
+    write_series(tmp_path, slices=3, matrix=16, Manufacturer="SIEMENS", PatientAge="070Y", Modality="MR")
+    relative = msgspec.structs.replace(PARAMETERS, intensity="relative", head_box="body", cupping_limit_hu=0.0)
+    relative = msgspec.structs.replace(relative, deep_brain_limit_hu=0.0, body_threshold=200.0)
+    ((_, outcome),) = preprocess_all(series_of(tmp_path), relative, workers=1)
+    assert isinstance(outcome, PreprocessedSeries)
+    assert outcome.record.acquisition is not None
+    assert (outcome.record.acquisition.manufacturer, outcome.record.acquisition.age_years) == ("Siemens", 70.0)
+    volume, _ = load_volume(series_of(tmp_path)[0])
+    assert outcome.record.intensity_scale == preprocess(volume, relative).intensity_scale != 1.0

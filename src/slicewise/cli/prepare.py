@@ -64,6 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--masks", type=Path, metavar="DIR", help="masks of findings, SERIES.nii.gz: train where, not only whether"
     )
     parser.add_argument(
+        "--series", action="append", default=[], metavar="UID", help="read this series and no other that is not named"
+    )
+    parser.add_argument(
         "--task", default=DEFAULT_TASK, metavar="NAME|FILE", help="labels and preprocessing (default: %(default)s)"
     )
     parser.add_argument(
@@ -103,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_task(arguments.task),
         reads=reads,
         masks=masks,
+        series=arguments.series,
         holdout=arguments.holdout,
         workers=arguments.workers,
         seed=arguments.seed,

@@ -6,6 +6,7 @@ R1, R2 and R3 a column a finding, as in `R1:ICH`. It says nothing about single s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,27 @@ FINDINGS = {
 READERS = ("R1", "R2", "R3")
 
 
+@dataclass(frozen=True, eq=False)
+class Reads:
+    """What every reader says of every scan.
+
+    Attributes:
+        names: Name of every scan, as `imaging.overrides.patient_name` returns it.
+        labels: Label names, in the order of the task.
+        values: 0, 1 or -1 where a reader says nothing, shape (scans, readers, labels), readers as in `READERS`.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    values: Labels
+
+    @property
+    def majority(self) -> Labels:
+        """What most of the readers who say something say, -1 for a tie, shape (scans, labels)."""
+        present, given = (self.values == 1).sum(axis=1), (self.values != UNKNOWN).sum(axis=1)
+        return np.where(2 * present > given, 1, np.where(2 * present < given, 0, UNKNOWN)).astype(np.int8)
+
+
 def read_cq500(path: Path, task: Task) -> LabelTable:
     """Reads `reads.csv`.
 
@@ -44,21 +66,40 @@ def read_cq500(path: Path, task: Task) -> LabelTable:
     Raises:
         LabelTableError: If the task has other labels, or a column or value is not what the format asks for.
     """
-    frame = read_text_csv(path)
-    _check_columns(frame, path, task)
-    names = [patient_name(name or "") for name in frame["name"]]
-    twice = frame.filter(pl.Series(names).is_duplicated())
-    if twice.height:
-        raise LabelTableError(f"{path}: column name: {twice['name'][0]} stands twice. Expected one row a scan")
-    values = np.stack([_majority(frame, FINDINGS[name], path) for name in task.label_names], axis=1)
+    reads = read_reads(path, task)
+    values = reads.majority
     return LabelTable(
         labels=task.label_names,
         values=np.empty((0, len(task.labels)), dtype=np.int8),
         keys=pl.DataFrame(schema=KEY_COLUMNS),
         study_values=values,
-        rows_by_study={name: row for row, name in enumerate(names)},
-        warnings=_contradictions(values, task, names),
+        rows_by_study={name: row for row, name in enumerate(reads.names)},
+        warnings=_contradictions(values, task, reads.names),
     )
+
+
+def read_reads(path: Path, task: Task) -> Reads:
+    """Reads what every single reader says in `reads.csv`.
+
+    Args:
+        path: The file.
+        task: Its labels must be among `FINDINGS`.
+
+    Raises:
+        LabelTableError: As `read_cq500`.
+    """
+    frame = read_text_csv(path)
+    _check_columns(frame, path, task)
+    names = [patient_name(name or "") for name in frame["name"]]
+    twice = frame.filter(pl.Series(names, dtype=pl.String).is_duplicated())
+    if twice.height:
+        raise LabelTableError(f"{path}: column name: {twice['name'][0]} stands twice. Expected one row a scan")
+    columns = [f"{reader}:{FINDINGS[name]}" for reader in READERS for name in task.label_names]
+    for column in columns:
+        refuse_rows(frame, ~pl.col(column).is_in(["0", "1"]), path, column, "expected 0, 1 or an empty cell")
+    values = frame.select(pl.col(columns).cast(pl.Int8).fill_null(UNKNOWN)).to_numpy()
+    shape = (frame.height, len(READERS), len(task.label_names))
+    return Reads(tuple(names), task.label_names, np.ascontiguousarray(values, dtype=np.int8).reshape(shape))
 
 
 def _check_columns(frame: pl.DataFrame, path: Path, task: Task) -> None:
@@ -75,18 +116,7 @@ def _check_columns(frame: pl.DataFrame, path: Path, task: Task) -> None:
     refuse_rows(frame, pl.col("name").is_null(), path, "name", "expected the name of a scan, as CQ500-CT-0")
 
 
-def _majority(frame: pl.DataFrame, finding: str, path: Path) -> Labels:
-    columns = [f"{reader}:{finding}" for reader in READERS]
-    for column in columns:
-        refuse_rows(frame, ~pl.col(column).is_in(["0", "1"]), path, column, "expected 0, 1 or an empty cell")
-    reads = frame.select(pl.col(columns).cast(pl.Int8)).with_columns(
-        pl.sum_horizontal(columns).alias("present"), pl.sum_horizontal(pl.col(columns).is_not_null()).alias("given")
-    )
-    doubled, given = 2 * reads["present"].to_numpy(), reads["given"].to_numpy()
-    return np.where(doubled > given, 1, np.where(doubled < given, 0, UNKNOWN)).astype(np.int8)
-
-
-def _contradictions(values: Labels, task: Task, names: list[str]) -> tuple[ScanWarning, ...]:
+def _contradictions(values: Labels, task: Task, names: tuple[str, ...]) -> tuple[ScanWarning, ...]:
     """Tells where the label that sums up the others disagrees with them; the readers' majority stays as it is."""
     if task.any_index is None:
         return ()

@@ -27,6 +27,7 @@ from slicewise.data.split import SPLIT_NAMES, extend_split
 from slicewise.data.store import DatasetManifest, SeriesRecord, StoredRecords, folder_name
 from slicewise.data.workers import preprocess_all
 from slicewise.errors import DatasetError, InputError, UsageError
+from slicewise.imaging.acquisition import read_acquisition
 from slicewise.imaging.inventory import Inventory, take_inventory
 from slicewise.imaging.series import Series, choose_series, rejection_of, rejection_of_error
 from slicewise.progress import Progress, no_progress
@@ -50,6 +51,7 @@ class PreparationSummary(msgspec.Struct, frozen=True):
         unreadable: Files and series that could not be read; `rejected.csv` lists them.
         not_chosen: Files and series that a rule left out; `rejected.csv` lists them.
         warnings: What was odd about the labels and the split.
+        missing_series: Series that were asked for and are not among the images.
     """
 
     series: int
@@ -63,6 +65,7 @@ class PreparationSummary(msgspec.Struct, frozen=True):
     unreadable: int
     not_chosen: int
     warnings: tuple[ScanWarning, ...]
+    missing_series: tuple[str, ...] = ()
 
 
 def prepare(
@@ -74,6 +77,7 @@ def prepare(
     *,
     reads: Path | None = None,
     masks: Path | None = None,
+    series: Collection[str] = (),
     holdout: float = 0.0,
     workers: int = 1,
     seed: int = 0,
@@ -81,8 +85,9 @@ def prepare(
 ) -> PreparationSummary:
     """Prepares a dataset, or goes on with one: series that are there whole are kept.
 
-    Of a study with labels the labelled series are read, of any other the one that prediction would read. Patients
-    that an earlier call dealt to "train" or "test" stay there. Patients who share images stay in one part.
+    Of a study with labels the labelled series are read, of any other the one that prediction would read; where series
+    are asked for, those alone are read, whatever the rules say. Patients that an earlier call dealt to "train" or
+    "test" stay there. Patients who share images stay in one part.
 
     Args:
         output: Folder of the dataset.
@@ -92,6 +97,7 @@ def prepare(
         task: Labels and preprocessing.
         reads: The readers' findings of CQ500, for the layout "bhx".
         masks: Folder of masks as NIfTI, see `mask_files`; None for none.
+        series: Series Instance UIDs to read instead of those that labels and rules choose.
         holdout: Share of the patients whose split is "test".
         workers: Processes that read and preprocess series; each holds one volume in memory.
         seed: Seeds the split.
@@ -113,9 +119,10 @@ def prepare(
     with take_inventory(images, progress, modality=task.series.modality) as found, Inventory() as rejected:
         for item in found.rejections():
             rejected.add(item)
-        chosen = {series.series_uid for series in _chosen(found, task, join, rejected.add)}
+        choice = _Choice(found, task, join, frozenset(series))
+        chosen = {item.series_uid for item in choice.read(rejected.add)}
         known = check_output(output, manifest, chosen)
-        kept, renamed = _compare(output, _chosen(found, task, join), join, task.preprocessing.size)
+        kept, renamed = _compare(output, choice.read(), join, task.preprocessing.size)
         known = follow_renamed(output, known, renamed)
         # From here on the folder changes; a call that is refused leaves a whole dataset whole.
         writing.write_manifest(output, manifest)
@@ -124,17 +131,17 @@ def prepare(
         remove_remains(output, chosen - kept)
 
         totals = _Totals(task.label_names)
-        for record in _relabelled(output, _chosen(found, task, join), kept, join, mask_files):
+        for record in _relabelled(output, choice.read(), kept, join, mask_files):
             totals.add(record)
-        missing = (series for series in _chosen(found, task, join) if series.series_uid not in kept)
+        missing = (item for item in choice.read() if item.series_uid not in kept)
         outcomes = preprocess_all(missing, task.preprocessing, workers)
-        for series, outcome in progress(
+        for source, outcome in progress(
             outcomes, description="preparing", total=len(chosen), unit="series", initial=len(kept)
         ):
             if isinstance(outcome, Rejection):
                 rejected.add(outcome)
                 continue
-            record = join.apply(outcome.record, series.patient_id, incomplete=bool(series.unreadable))
+            record = join.apply(outcome.record, source.patient_id, incomplete=bool(source.unreadable))
             totals.add(writing.write_series(output, record, outcome.values, mask_files.of(record)))
             for item in record.rejected:
                 rejected.add(item)
@@ -142,7 +149,9 @@ def prepare(
         for item in mask_files.rejected:
             rejected.add(item)
         splits = totals.split(holdout, seed, known)
+        missing_series = tuple(sorted(set(series) - chosen))
         warnings = (
+            *_missing_warning(missing_series),
             *join.warnings(labelled=labels is not None),
             *mask_files.warnings(),
             *leak_warnings(totals.keys),
@@ -165,32 +174,53 @@ def prepare(
         unreadable=kinds["unreadable"],
         not_chosen=kinds["not_chosen"],
         warnings=warnings,
+        missing_series=missing_series,
     )
+
+
+def _missing_warning(missing: Sequence[str]) -> tuple[ScanWarning, ...]:
+    if not missing:
+        return ()
+    message = f"{len(missing)} series that were asked for are not among the images (as {missing[0]})"
+    return (ScanWarning("missing_series", message),)
 
 
 def _ignore(_: Rejection) -> None:
     """Takes what an earlier pass has told of."""
 
 
-def _chosen(
-    found: Inventory, task: Task, join: LabelJoin, report: Callable[[Rejection], None] = _ignore
-) -> Iterator[Series]:
-    """Yields the series to read, in the same order at every call; reports the others."""
-    seen: set[str] = set()
-    for study in found.studies():
-        labelled = [series.series_uid for series in study.series if join.names(series)]
-        for decision in choose_series(study, task.series, labelled):
-            series = decision.series
-            if not decision.chosen:
-                report(rejection_of(decision))
-            elif series.series_uid in seen:
-                message = (
-                    f"Series Instance UID {series.series_uid} stands in two studies; expected one. Only one was read."
-                )
-                report(rejection_of_error(series, InputError(message, reason="conflicting_series_uid")))
-            else:
-                seen.add(series.series_uid)
-                yield series
+@dataclass(frozen=True)
+class _Choice:
+    """Which series of an inventory are read.
+
+    Attributes:
+        found: The inventory.
+        task: What it reads.
+        join: Knows which series are labelled.
+        requested: Series Instance UIDs to read instead of those that labels and rules choose; empty for none.
+    """
+
+    found: Inventory
+    task: Task
+    join: LabelJoin
+    requested: Collection[str]
+
+    def read(self, report: Callable[[Rejection], None] = _ignore) -> Iterator[Series]:
+        """Yields the series to read, in the same order at every call; reports the others."""
+        seen: set[str] = set()
+        for study in self.found.studies():
+            wanted = self.requested or [item.series_uid for item in study.series if self.join.names(item)]
+            for decision in choose_series(study, self.task.series, wanted):
+                series = decision.series
+                if not decision.chosen:
+                    report(rejection_of(decision))
+                elif series.series_uid in seen:
+                    uid = series.series_uid
+                    message = f"Series Instance UID {uid} stands in two studies; expected one. Only one was read."
+                    report(rejection_of_error(series, InputError(message, reason="conflicting_series_uid")))
+                else:
+                    seen.add(series.series_uid)
+                    yield series
 
 
 def _compare(
@@ -217,7 +247,9 @@ def _relabelled(
         if series.series_uid not in kept:
             continue
         before = store.read_record(output / store.SERIES / folder_name(series.series_uid))
-        record = join.apply(before, series.patient_id, incomplete=bool(series.unreadable))
+        # A dataset of an earlier version learns here how its series were acquired.
+        known = msgspec.structs.replace(before, acquisition=before.acquisition or read_acquisition(series))
+        record = join.apply(known, series.patient_id, incomplete=bool(series.unreadable))
         masks = mask_files.of(record)
         wanted = "" if masks is None else digest_of_masks(masks)
         if {record.masks_digest, _stored_masks_digest(output, record, mask_files.task)} != {wanted}:

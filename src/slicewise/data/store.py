@@ -14,6 +14,7 @@ Nothing is pickled. A series folder is written whole or not at all; `dataset.jso
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from slicewise.data.labels import UNKNOWN, Box, Labels
 from slicewise.data.occupancy import MASKS, Occupancy, open_masks
 from slicewise.data.split import read_splits
 from slicewise.errors import DatasetError, UsageError
+from slicewise.imaging.acquisition import Acquisition
 from slicewise.imaging.preprocess import ModelInput
 from slicewise.results import Rejection
 from slicewise.task import OCCUPANCY_STRIDE, Task
@@ -104,6 +106,8 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         study_labels: Labels of the study, 0, 1 or -1 for unknown, shape (L,); () where only slices are labelled.
         boxes: Rectangles around findings.
         masks_digest: `digest_of_masks` of the masks of the series; empty where it has none.
+        acquisition: How the series was acquired; None where that is not known, as for NIfTI.
+        intensity_scale: `ModelInput.intensity_scale`.
     """
 
     patient_id: str
@@ -129,6 +133,8 @@ class SeriesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     study_labels: tuple[int, ...] = ()
     boxes: tuple[SliceBox, ...] = ()
     masks_digest: str = ""
+    acquisition: Acquisition | None = None
+    intensity_scale: float = 1.0
 
     @property
     def label_array(self) -> Labels:
@@ -193,6 +199,7 @@ class Dataset:
             step_px=record.step_px,
             warnings=record.input_warnings,
             transposed=record.transposed,
+            intensity_scale=record.intensity_scale,
         )
 
     def input_rows(self, record: SeriesRecord, rows: Sequence[int]) -> npt.NDArray[np.int16]:
@@ -227,6 +234,19 @@ class Dataset:
         rows, labels = len(record.row_positions_mm), len(self.task.labels)
         return open_masks(folder, rows, labels, self.task.preprocessing.size)
 
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Returns the files and series that are not in the dataset, from `rejected.csv`.
+
+        Raises:
+            DatasetError: If it is missing or damaged.
+        """
+        file = self.path / REJECTED
+        try:
+            with file.open(encoding="utf-8", newline="") as stream:
+                return tuple(msgspec.convert(row, Rejection) for row in csv.DictReader(stream))
+        except (OSError, csv.Error, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise DatasetError(f"{file}: cannot be read: {error}. Prepare the dataset again") from error
+
     def row_labels(self, record: SeriesRecord) -> Labels:
         """Returns the labels of the rows of the network input, -1 where unknown, shape (R, L).
 
@@ -240,7 +260,10 @@ class Dataset:
         return rows
 
     def digest(self) -> str:
-        """Returns the SHA-256 over network inputs, ids, labels, masks and splits, in hexadecimal."""
+        """Returns the SHA-256 over network inputs, ids, labels, masks and splits, in hexadecimal.
+
+        How series were acquired is no part of it: what is learnt and measured does not change by it.
+        """
         digest = hashlib.sha256(f"{self.manifest.preprocessing_digest} {self.task.label_names}".encode())
         for record in self.records:
             slices = [(item.sop_uid, item.frame) for item in record.slices]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from slicewise.data.one_thread import use_one_thread
 from slicewise.data.store import SeriesRecord
 from slicewise.errors import DatasetError, InputError
+from slicewise.imaging.acquisition import read_acquisition
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import preprocess
 from slicewise.imaging.series import Series, rejection_of_error
@@ -107,5 +108,7 @@ def _preprocess_series(series: Series, parameters: PreprocessingParameters) -> P
         input_warnings=result.warnings,
         rejected=rejected,
         transposed=result.transposed,
+        acquisition=read_acquisition(series),
+        intensity_scale=result.intensity_scale,
     )
     return PreprocessedSeries(record, result.values)

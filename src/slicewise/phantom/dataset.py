@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 import slicewise
 from slicewise.data import writing
@@ -28,8 +29,10 @@ from slicewise.data.store import (
     read_record,
 )
 from slicewise.errors import UsageError
+from slicewise.imaging.acquisition import Acquisition, short_manufacturer
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.phantom.arguments import PhantomArguments, claim_folder
+from slicewise.phantom.dicom import KVP, MODEL_NAME, series_description
 from slicewise.phantom.labels import LABELS
 from slicewise.phantom.parameters import PhantomParameters
 from slicewise.phantom.pool import run_jobs
@@ -122,6 +125,21 @@ def series_record(study: PhantomStudy, model_input: ModelInput, task: Task) -> S
         volume_warnings=volume.warnings,
         input_warnings=model_input.warnings,
         transposed=model_input.transposed,
+        acquisition=_acquisition(study),
+        intensity_scale=model_input.intensity_scale,
+    )
+
+
+def _acquisition(study: PhantomStudy) -> Acquisition:
+    """Returns what the headers of a study tell: a phantom has neither age nor sex."""
+    return Acquisition(
+        manufacturer=short_manufacturer(study.style.manufacturer),
+        manufacturer_text=study.style.manufacturer,
+        model_name=MODEL_NAME,
+        series_description=series_description(study),
+        kernel=study.style.kernels[study.physics.kernel.name],
+        slice_thickness_mm=round(float(np.median(study.geometry.thickness_mm)), 6),
+        kvp=float(KVP),
     )
 
 

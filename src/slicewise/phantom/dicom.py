@@ -27,6 +27,8 @@ from slicewise.phantom.study import PHANTOM_VERSION, PhantomStudy, stable_uid
 from slicewise.phantom.tables import StudyNames
 
 SYNTHETIC = "Synthetic phantom, not a patient."
+MODEL_NAME = f"slicewise phantom {PHANTOM_VERSION}"
+KVP = 120
 _FIRST_DAY = dt.date(2000, 1, 1)
 _PRIVATE_ELEMENT = 0xFE
 _WRAPPED_STUDIES = 50
@@ -46,7 +48,7 @@ def ct_image(study: PhantomStudy, names: StudyNames, number: int, instance_numbe
     dataset.SOPInstanceUID = names.sop_uids[number]
     dataset.SeriesInstanceUID = names.series_uid
     dataset.SeriesNumber = 2
-    dataset.SeriesDescription = _description(study.style, study.style.description, study.geometry, study.physics)
+    dataset.SeriesDescription = series_description(study)
     _add_acquisition(dataset, study.style, study.physics)
     _add_slice(dataset, study.style, study.geometry, number, instance_number=instance_number, window="brain")
     _add_stored(dataset, study.style, study.volume.values[number], study.outside)
@@ -102,6 +104,11 @@ def save(path: Path, dataset: Dataset) -> None:
     pydicom.dcmwrite(path, dataset, enforce_file_format=False)
 
 
+def series_description(study: PhantomStudy) -> str:
+    """Returns the Series Description of the main series."""
+    return _description(study.style, study.style.description, study.geometry, study.physics)
+
+
 def _of_study(study: PhantomStudy, names: StudyNames, style: HeaderStyle) -> Dataset:
     """Patient, study and equipment."""
     dataset = Dataset()
@@ -114,7 +121,7 @@ def _of_study(study: PhantomStudy, names: StudyNames, style: HeaderStyle) -> Dat
         setattr(dataset, keyword, "120000")
     dataset.Modality = "CT"
     dataset.Manufacturer = style.manufacturer
-    dataset.ManufacturerModelName = f"slicewise phantom {PHANTOM_VERSION}"
+    dataset.ManufacturerModelName = MODEL_NAME
     dataset.InstitutionName = "slicewise phantom"
     dataset.StationName = "PHANTOM"
     dataset.SoftwareVersions = str(PHANTOM_VERSION)
@@ -139,7 +146,7 @@ def _add_acquisition(dataset: Dataset, style: HeaderStyle, physics: ScanPhysics)
     dataset.PositionReferenceIndicator = "OM"
     dataset.BodyPartExamined = "HEAD"
     dataset.PatientPosition = "HFS"
-    dataset.KVP = "120"
+    dataset.KVP = str(KVP)
     dataset.ExposureTime = 1000
     dataset.XRayTubeCurrent = round(250 * (2.5 / physics.noise_hu) ** 2)
     dataset.ConvolutionKernel = style.kernels[physics.kernel.name]
