@@ -28,7 +28,14 @@ from slicewise.package import (
     shipped_models,
     write_package,
 )
-from slicewise.patients import SeenPatients, hash_patient
+from slicewise.patients import (
+    SeenContent,
+    SeenPatients,
+    hash_patient,
+    hash_study,
+    merge_content,
+    merge_patients,
+)
 
 FILES = {"encoder.onnx": b"stage one", "fusion.onnx": b"stage two", "LICENSE": b"terms"}
 MEMBERS = ("manifest.json", "digest.txt", *FILES)
@@ -257,6 +264,49 @@ def test_patient_hashes_are_slow_salted_and_repeatable() -> None:
     expected = hashlib.scrypt(b"123", salt=one.salt.encode(), n=1024, r=8, p=1, dklen=8).hex()
     assert hash_patient("123", one.salt) == expected
     assert expected in one.hashes
+
+
+def test_series_and_studies_of_every_dataset_are_remembered(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
+    groups = (
+        SeenContent.of([digests[0], digests[0], ""], ["1.2.3", "P\udcff", ""], "first"),
+        SeenContent.of([digests[1]], ["4.5.6"], "second"),
+    )
+    provenance = msgspec.structs.replace(make_manifest().provenance, seen_content=groups)
+    write_package(tmp_path / "package", make_manifest(provenance=provenance), FILES)
+    package = load_package(tmp_path / "package")
+    assert [package.has_seen_content(digest) for digest in (*digests, "")] == [True, True, False, False, False]
+    assert [package.has_seen_study(study) for study in ("1.2.3", "P\udcff", "4.5.6", "1.2", "")] == [
+        *(True, True, True),
+        *(False, False),
+    ]
+    assert groups[0].series == (digests[0][:12],)
+    expected = hashlib.sha256(groups[0].salt.encode() + b"1.2.3").hexdigest()[:12]
+    assert hash_study("1.2.3", groups[0].salt) == expected
+    assert expected in groups[0].studies
+    assert groups[0].salt != groups[1].salt
+
+
+def test_memories_of_one_dataset_become_one() -> None:
+    one, two = SeenContent.of(["a" * 64], ["1"], "x"), SeenContent.of(["b" * 64], ["1", "2"], "x")
+    other = SeenContent.of([], ["1"], "y")
+    assert set(merge_content((one, other, two))) == {SeenContent.of(["a" * 64, "b" * 64], ["1", "2"], "x"), other}
+    patients = (SeenPatients.of(["1"], "x"), SeenPatients.of(["1"], "y"), SeenPatients.of(["2"], "x"))
+    assert set(merge_patients(patients)) == {SeenPatients.of(["1", "2"], "x"), patients[1]}
+
+
+def test_a_package_from_before_content_was_kept_stays_what_it_is(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    path = tmp_path / "package"
+    digest = write_package(path, make_manifest(), FILES)
+    assert b"seen_content" not in (path / "manifest.json").read_bytes()
+    package = load_package(path)
+    assert write_package(tmp_path / "copy", package.manifest, package.files) == digest
+    assert not package.has_seen_content("0" * 64)
+    assert not package.has_seen_study("1.2.3")
+    for name in shipped_models():
+        shipped = load_package(name)
+        assert not {"reference.json"} & set(shipped.files)
+        assert not shipped.has_seen_study("1.2.3")
 
 
 def test_a_missing_or_an_extra_file_is_refused(tmp_path: Path, make_manifest: MakeManifest) -> None:

@@ -6,6 +6,7 @@ A package is a folder, or the same files in a zip:
     digest.txt      SHA-256 of manifest.json: the digest of the package
     encoder.onnx    stage 1: channels of slices -> descriptors, slice logits, summaries
     fusion.onnx     stage 2: one series of those -> logits
+    reference.json  optional: what the model says of its calibration patients (`inference/reference.py`)
     LICENSE NOTICE  terms
 
 Nothing in it is executable and nothing is pickled. ONNX initialisers keep the names of the torch state dict.
@@ -32,12 +33,16 @@ import numpy.typing as npt
 from slicewise.config import EncoderConfig, FusionConfig, FusionInputs, Pooling
 from slicewise.errors import DigestMismatchError, ModelNotFoundError, PackageError, UsageError
 from slicewise.files import is_unfinished, write_atomically
-from slicewise.patients import SeenPatients, hash_patient
+from slicewise.patients import DIGITS, SeenContent, SeenPatients, hash_patient, hash_study
 from slicewise.task import Task
 
 FORMAT_VERSION = 1
 DEFAULT_MODEL = "ich-phantom-small"
 MANIFEST, DIGEST, ENCODER, FUSION = "manifest.json", "digest.txt", "encoder.onnx", "fusion.onnx"
+REFERENCE = "reference.json"
+NOT_CALIBRATED = "Not calibrated, since the calibration patients are all positive or all negative"
+"""How a limitation starts that names labels whose probabilities are those of the network."""
+
 LARGEST_FILE = 1 << 30
 """A file of a package beyond this size (bytes) is refused before it is read."""
 
@@ -129,8 +134,10 @@ class FusionArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         return FusionConfig(**msgspec.structs.asdict(self))
 
 
-class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where a model comes from.
+
+    What has a default is not written: a copy of a package from before it came has the same bytes.
 
     Attributes:
         software_version: Version of slicewise that trained it.
@@ -140,6 +147,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seen_patients: Every patient that the model has seen: those of the dataset, and those of models it started from.
         config: The run configuration, as it was written by the version that trained the model.
         versions: Versions of the libraries that trained it.
+        seen_content: Series and studies that the model has seen, likewise; empty in packages from before it was kept.
     """
 
     software_version: str
@@ -149,6 +157,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen_patients: tuple[SeenPatients, ...]
     config: dict[str, Any]
     versions: dict[str, str]
+    seen_content: tuple[SeenContent, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -212,6 +221,26 @@ class ModelPackage:
     def has_seen(self, patient_id: str) -> bool:
         """Tells whether the model was trained or calibrated on this patient."""
         return any(hash_patient(patient_id, salt) in hashes for salt, hashes in self._seen_patients)
+
+    def has_seen_content(self, values_digest: str) -> bool:
+        """Tells whether the model was trained or calibrated on a series with these very values.
+
+        Args:
+            values_digest: `SeriesRecord.values_digest`: SHA-256 of the network input, in hexadecimal.
+        """
+        return values_digest[:DIGITS] in self._seen_series
+
+    def has_seen_study(self, study_uid: str) -> bool:
+        """Tells whether the model was trained or calibrated on the study with this Study Instance UID."""
+        return any(hash_study(study_uid, salt) in hashes for salt, hashes in self._seen_studies)
+
+    @cached_property
+    def _seen_series(self) -> frozenset[str]:
+        return frozenset(digest for group in self.manifest.provenance.seen_content for digest in group.series)
+
+    @cached_property
+    def _seen_studies(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        return tuple((group.salt, frozenset(group.studies)) for group in self.manifest.provenance.seen_content)
 
     @cached_property
     def _seen_patients(self) -> tuple[tuple[str, frozenset[str]], ...]:

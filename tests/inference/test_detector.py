@@ -116,6 +116,16 @@ def test_calibration_is_the_packages(detector: Detector) -> None:
     np.testing.assert_allclose(detector.predict_input(model_input), expected, atol=1e-6)
 
 
+def test_descriptors_come_with_the_probabilities_they_led_to(detector: Detector) -> None:
+    model_input = preprocess(make_volume(), detector.task.preprocessing)
+    found = detector.describe_input(model_input)
+    encoded = detector.runtime.encode(apply_channels(model_input.values, detector.task.channels))
+    np.testing.assert_allclose(found.descriptors, encoded.descriptors, atol=1e-5)
+    expected = probabilities_from_logits(found.logits, detector.package.manifest.calibration, detector.task.any_index)
+    np.testing.assert_array_equal(found.probabilities, expected)
+    np.testing.assert_array_equal(found.probabilities[model_input.slab_of_slice], detector.predict_input(model_input))
+
+
 def test_studies_come_one_by_one_and_rejections_are_told(detector: Detector, tmp_path: Path) -> None:
     for patient in ("A", "B"):
         write_series(tmp_path / patient, slices=9, patient_id=patient)

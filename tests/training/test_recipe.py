@@ -21,16 +21,17 @@ from slicewise.data.store import SERIES, Dataset, SeriesRecord, folder_name
 from slicewise.data.writing import write_record
 from slicewise.errors import ConfigError, DatasetError, TrainingError, UsageError
 from slicewise.imaging.windows import apply_channels
+from slicewise.inference.reference import read_reference
 from slicewise.models.encoder import DescriptorNetwork
 from slicewise.models.export import empty_encoder
 from slicewise.models.fusion import FusionHead
-from slicewise.package import ModelPackage, load_package
+from slicewise.package import REFERENCE, ModelPackage, load_package
 from slicewise.progress import Progress
 from slicewise.task import OCCUPANCY_STRIDE, load_task
 from slicewise.training import packing
 from slicewise.training.commit import source_commit
 from slicewise.training.metrics_log import read_log
-from slicewise.training.recipe import split_training_patients, train
+from slicewise.training.recipe import split_training_patients, start_training, train
 from slicewise.training.run_folder import open_run
 from tiny import write_tiny
 
@@ -293,3 +294,36 @@ def test_folds_resume_to_the_same_model(dataset: Dataset, tmp_path: Path) -> Non
     reused = train(dataset, tmp_path / "reused", config(*options, "fusion.epochs=2"), reuse_stage1=tmp_path / "whole")
     assert load_package(reused).manifest.provenance.patients == whole.manifest.provenance.patients
     assert not (tmp_path / "reused" / "stage1-fold1" / "log.csv").exists()
+
+
+def test_a_package_remembers_what_it_was_trained_on(dataset: Dataset, tmp_path: Path) -> None:
+    package = run(dataset, tmp_path / "run")
+    for record in dataset.records:
+        trained = dataset.splits[record.patient_id] == "train"
+        assert package.has_seen_content(record.values_digest) == trained
+        assert package.has_seen_study(record.study_uid) == trained
+    task, images, labels = write_tiny(tmp_path / "more", patients=20, seed=1)
+    prepare(tmp_path / "second", "table", [images], labels, load_task(task), workers=1)
+    second = Dataset.open(tmp_path / "second")
+    context = start_training(second, tmp_path / "continued", config(), init=package)
+    manifest = msgspec.structs.replace(package.manifest, provenance=packing._provenance(context))
+    continued = ModelPackage(manifest, "", {})
+    for record in dataset.records:
+        assert continued.has_seen_study(record.study_uid) == (dataset.splits[record.patient_id] == "train")
+    for record in second.records:
+        assert continued.has_seen(record.patient_id)
+        assert continued.has_seen_study(record.study_uid)
+        assert continued.has_seen_content(record.values_digest)
+
+
+def test_a_package_knows_what_it_says_of_its_calibration_patients(dataset: Dataset, tmp_path: Path) -> None:
+    package = run(dataset, tmp_path / "run")
+    reference = read_reference(package)
+    assert reference is not None
+    assert reference.patients == package.manifest.provenance.patients["calibration"]
+    parts = split_training_patients(dataset, config())
+    records = [record for record in dataset.records if parts.get(record.patient_id) == "calibration"]
+    assert reference.scores["slice"].rows == sum(len(record.row_positions_mm) for record in records)
+    assert reference.scores["study"].rows == len(records)
+    assert len(reference.space.mean) == package.manifest.descriptor_size
+    assert len(package.files[REFERENCE]) < 500_000

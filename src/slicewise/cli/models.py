@@ -59,8 +59,9 @@ def _content(package: ModelPackage) -> dict[str, object]:
     import msgspec
 
     content = msgspec.to_builtins(package.manifest)
-    # Hashes of patient IDs are for `evaluate` and `train` alone, not for lists and logs.
-    del content["provenance"]["seen_patients"]
+    # Hashes of patients, studies and images are for `evaluate` and `train` alone, not for lists and logs.
+    for name in ("seen_patients", "seen_content"):
+        content["provenance"].pop(name, None)
     return {"digest": package.digest, "bytes": _size(package), **content}
 
 

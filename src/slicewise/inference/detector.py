@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,21 @@ logger = logging.getLogger(__name__)
 ENCODER_BATCH = 16
 
 OnRejected = Callable[[Rejection], None]
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedInput:
+    """What a model says of the rows of one network input: R rows, in axial order.
+
+    Attributes:
+        descriptors: Of stage 1, shape (R, D).
+        logits: Of stage 2, not calibrated, shape (R, labels).
+        probabilities: Calibrated, shape (R, labels).
+    """
+
+    descriptors: Floats
+    logits: Floats
+    probabilities: Probabilities
 
 
 class Detector:
@@ -159,9 +175,22 @@ class Detector:
         Returns:
             Calibrated probabilities of every original slice, shape (slices, labels).
         """
-        logits = self._fuse(self._encode(model_input), model_input)
-        probabilities = probabilities_from_logits(logits, self.package.manifest.calibration, self.task.any_index)
-        return probabilities[model_input.slab_of_slice]
+        return self.describe_input(model_input).probabilities[model_input.slab_of_slice]
+
+    def describe_input(self, model_input: ModelInput) -> DescribedInput:
+        """Scores a preprocessed series, and returns what led there as well.
+
+        Returns:
+            Descriptors, logits and probabilities of the rows of the input; `ModelInput.slab_of_slice` leads from
+            original slices to rows.
+        """
+        encoded = self._encode(model_input)
+        logits = self._fuse(encoded, model_input)
+        return DescribedInput(
+            descriptors=encoded.descriptors,
+            logits=logits,
+            probabilities=probabilities_from_logits(logits, self.package.manifest.calibration, self.task.any_index),
+        )
 
     def _predict_study(self, study: Study, requested: Collection[str], report: OnRejected) -> StudyResult | None:
         results: list[SeriesResult] = []

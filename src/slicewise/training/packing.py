@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 import msgspec
@@ -12,25 +13,30 @@ import slicewise
 from slicewise.evaluation.calibration import choose_threshold, fit_platt
 from slicewise.evaluation.metrics import weighted_log_loss
 from slicewise.imaging.channels import channel_count
+from slicewise.inference.reference import DescribedSeries, build_reference, encode_reference
 from slicewise.models.encoder import DescriptorNetwork
 from slicewise.models.export import export_encoder, export_fusion
 from slicewise.models.fusion import FusionHead
 from slicewise.package import (
     ENCODER,
     FUSION,
+    NOT_CALIBRATED,
+    REFERENCE,
     Calibration,
     EncoderArchitecture,
     FusionArchitecture,
     Manifest,
     ModelPackage,
+    Probabilities,
     Provenance,
     probabilities_from_logits,
     write_package,
 )
-from slicewise.patients import SeenPatients
+from slicewise.patients import SeenContent, SeenPatients, merge_content, merge_patients
 from slicewise.results import DISCLAIMER
 from slicewise.task import Task
-from slicewise.training.context import TrainingContext
+from slicewise.training.context import CALIBRATION_PART, TrainingContext
+from slicewise.training.descriptors import SeriesFeatures
 from slicewise.training.run_folder import library_versions
 
 THRESHOLD_RULE = (
@@ -48,6 +54,7 @@ def pack(
     network: DescriptorNetwork,
     head: FusionHead,
     *,
+    unseen: Sequence[SeriesFeatures],
     logits: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int8],
 ) -> None:
@@ -57,7 +64,8 @@ def pack(
         context: The training run.
         network: The trained network of stage 1.
         head: The trained head of stage 2.
-        logits: Logits of the slices of the calibration patients, shape (slices, labels).
+        unseen: Features of the series of the calibration patients, in the order of `context.records`.
+        logits: Logits of their slices, shape (slices, labels).
         labels: Their labels, -1 where unknown, shape (slices, labels).
     """
     task, config = context.task, context.config
@@ -89,8 +97,26 @@ def pack(
     encoder = export_encoder(
         network, channels=channel_count(task, context.encoder.neighbours), size=task.preprocessing.size
     )
-    files = {**_terms(manifest), ENCODER: encoder, FUSION: fusion}
+    files = {
+        **_terms(manifest),
+        ENCODER: encoder,
+        FUSION: fusion,
+        **_reference(context, unseen, probabilities),
+    }
     write_package(context.run.package, manifest, files)
+
+
+def _reference(
+    context: TrainingContext, unseen: Sequence[SeriesFeatures], probabilities: Probabilities
+) -> dict[str, bytes]:
+    ends = np.cumsum([len(item.positions) for item in unseen])[:-1]
+    records = context.records(CALIBRATION_PART)
+    series = [
+        DescribedSeries(record.patient_id, record.study_uid, record.series_uid, item.descriptors, rows)
+        for record, item, rows in zip(records, unseen, np.split(probabilities, ends), strict=True)
+    ]
+    reference = build_reference(series, context.task.label_names, "the calibration patients of the training")
+    return {} if reference is None else {REFERENCE: encode_reference(reference)}
 
 
 def _not_calibrated(labels: npt.NDArray[np.int8], task: Task) -> list[str]:
@@ -99,7 +125,7 @@ def _not_calibrated(labels: npt.NDArray[np.int8], task: Task) -> list[str]:
     ]
     if not one_class:
         return []
-    return [f"Not calibrated, since the calibration patients are all positive or all negative: {', '.join(one_class)}."]
+    return [f"{NOT_CALIBRATED}: {', '.join(one_class)}."]
 
 
 def _terms(manifest: Manifest) -> dict[str, bytes]:
@@ -118,21 +144,27 @@ def _terms(manifest: Manifest) -> dict[str, bytes]:
 def _provenance(context: TrainingContext) -> Provenance:
     parts = context.parts
     dataset_digest = context.run.record.dataset_digest
+    records = [record for record in context.dataset.records if record.patient_id in parts]
+    content = SeenContent.of(
+        (record.values_digest for record in records), (record.study_uid for record in records), dataset_digest
+    )
+    before = _provenances(context.init)
     return Provenance(
         software_version=slicewise.__version__,
         trained_on=context.config.description or _training_data(context),
         dataset_digest=dataset_digest,
         patients={part: list(parts.values()).count(part) for part in sorted(set(parts.values()))},
-        seen_patients=_seen_patients(context.init, SeenPatients.of(parts, dataset_digest)),
+        seen_patients=merge_patients(
+            (*(group for item in before for group in item.seen_patients), SeenPatients.of(parts, dataset_digest))
+        ),
         config=msgspec.to_builtins(context.config),
         versions=library_versions(),
+        seen_content=merge_content((*(group for item in before for group in item.seen_content), content)),
     )
 
 
-def _seen_patients(init: ModelPackage | None, patients: SeenPatients) -> tuple[SeenPatients, ...]:
-    hashes = {} if init is None else {group.salt: set(group.hashes) for group in init.manifest.provenance.seen_patients}
-    hashes.setdefault(patients.salt, set()).update(patients.hashes)
-    return tuple(SeenPatients(salt, tuple(sorted(hashes[salt]))) for salt in sorted(hashes))
+def _provenances(init: ModelPackage | None) -> tuple[Provenance, ...]:
+    return () if init is None else (init.manifest.provenance,)
 
 
 def _training_data(context: TrainingContext) -> str:

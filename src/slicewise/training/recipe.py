@@ -146,7 +146,7 @@ def _fuse(context: TrainingContext, described: DescribedPatients) -> None:
 
     # Calibration: logits -> probabilities, on patients that neither stage has learnt from.
     logits, labels = apply_head(head, described.unseen)
-    pack(context, described.network, head, logits=logits, labels=labels)
+    pack(context, described.network, head, unseen=described.unseen, logits=logits, labels=labels)
 
 
 def _start(
