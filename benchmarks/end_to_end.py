@@ -38,9 +38,10 @@ from slicewise.data.labels import UNKNOWN
 from slicewise.data.sampling import draw_epoch, expected_showings
 from slicewise.data.store import Dataset, SeriesRecord
 from slicewise.evaluation.calibration import fit_platt
+from slicewise.evaluation.evaluate import compare, evaluate
+from slicewise.evaluation.evidence import Difference, Estimate
 from slicewise.evaluation.prediction_files import write_predictions
 from slicewise.evaluation.predictions import PredictionTable
-from slicewise.evaluation.protocol import Estimate, compare, evaluate
 from slicewise.evaluation.scoring import predict_dataset
 from slicewise.files import write_bytes_atomically
 from slicewise.imaging.channels import channel_count
@@ -399,7 +400,7 @@ def markdown(rows: Sequence[Result], task: Task) -> list[str]:
     return [*(f"| {' | '.join(line)} |" for line in cells), "", count]
 
 
-def shown(estimate: Estimate, sign: str = "") -> str:
+def shown(estimate: Estimate | Difference, sign: str = "") -> str:
     values = (estimate.value, estimate.low, estimate.high)
     value, low, high = ("n/a" if number is None else f"{number:{sign}.3f}" for number in values)
     return f"{value} [{low}, {high}]"

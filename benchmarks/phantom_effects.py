@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from slicewise.cli.common import terminal_progress
 from slicewise.data.labels import UNKNOWN
-from slicewise.evaluation.bootstrap import patient_multiplicities, percentile_interval, ranking_statistic, resample
+from slicewise.evaluation.bootstrap import patient_multiplicities, percentile_interval, resample
 from slicewise.evaluation.metrics import auroc
+from slicewise.evaluation.sweep import Sweep
 from slicewise.inference.detector import Detector
 from slicewise.phantom.mimics import MimicParameters
 from slicewise.phantom.parameters import PhantomParameters, override_parameters
@@ -156,7 +157,7 @@ def ranking(items: Sequence[Scores]) -> tuple[float, npt.NDArray[np.float64]]:
     probabilities = np.concatenate([item.probabilities for item in items])
     labels = np.concatenate([item.labels for item in items])
     known = labels != UNKNOWN
-    statistic = ranking_statistic(
+    statistic = Sweep.of(
         probabilities[known], labels[known].astype(np.float64), owners[known].astype(np.intp), len(patients)
     )
     draws = resample([statistic], patient_multiplicities(len(patients), 1000, seed=0))["auroc"]

@@ -42,9 +42,10 @@ import numpy as np
 import numpy.typing as npt
 from phantom_benchmark import GRIDS, call, read_frozen, task_file
 
+from slicewise.evaluation.evaluate import compare, evaluate
+from slicewise.evaluation.evidence import Difference, Differences, Estimate, Metrics
 from slicewise.evaluation.prediction_files import read_predictions
 from slicewise.evaluation.predictions import PredictionTable
-from slicewise.evaluation.protocol import Differences, Estimate, Metrics, compare, evaluate
 from slicewise.files import write_atomically, write_bytes_atomically
 from slicewise.package import ModelPackage, load_package
 from slicewise.task import Task, load_task
@@ -70,8 +71,8 @@ class Row(NamedTuple):
     thickness: float
     view: str
     metric: str
-    estimate: Estimate
-    difference: Estimate | None
+    estimate: Estimate | Difference
+    difference: Difference | Estimate | None
 
 
 def main() -> None:
@@ -179,7 +180,9 @@ def rows_by_series(table: PredictionTable) -> dict[str, npt.NDArray[np.intp]]:
     return {name: np.flatnonzero(series == name) for name in dict.fromkeys(table.series_uids)}
 
 
-def pick(of_slices: Metrics | Differences, of_studies: Metrics | Differences, metric: str, label: str) -> Estimate:
+def pick(
+    of_slices: Metrics | Differences, of_studies: Metrics | Differences, metric: str, label: str
+) -> Estimate | Difference:
     if metric == LOSS:
         return of_slices.weighted_log_loss
     return of_slices.slice[label]["auroc"] if metric == SLICES else of_studies.study[label]["auroc"]
@@ -219,7 +222,7 @@ def write(output: Path, found: Mapping[str, Sequence[Row]], slices: Mapping[floa
     print(table, end="")
 
 
-def text(estimate: Estimate, sign: str = "") -> str:
+def text(estimate: Estimate | Difference, sign: str = "") -> str:
     if estimate.value is None:
         return "not defined"
     if estimate.low is None or estimate.high is None:

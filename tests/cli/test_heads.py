@@ -11,7 +11,7 @@ import pytest
 from slicewise.cli import heads
 from slicewise.cli.main import main
 from slicewise.data.store import MANIFEST, Dataset
-from slicewise.evaluation.protocol import Estimate
+from slicewise.evaluation.evidence import Estimate
 from slicewise.evaluation.ranking import RankedModel
 from slicewise.models.fusion import HEADS
 from tiny import SLICES, write_tiny

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
@@ -10,12 +11,25 @@ import sklearn.metrics
 
 from slicewise.errors import InputError
 from slicewise.evaluation import metrics as plain
+from slicewise.evaluation.evaluate import compare, evaluate
+from slicewise.evaluation.evidence import DeLong, Difference, Estimate, Metrics, metrics_schema
 from slicewise.evaluation.predictions import PredictionTable
-from slicewise.evaluation.protocol import Estimate, compare, evaluate
+from slicewise.results import DISCLAIMER
 from slicewise.task import Task
 
-BASE_METRICS = {"auroc", "average_precision", "log_loss", "brier", "ece"}
-THRESHOLD_METRICS = {"sensitivity", "specificity", "ppv", "npv"}
+BASE_METRICS = {
+    "auroc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "ece",
+    "brier_reliability",
+    "brier_resolution",
+    "brier_uncertainty",
+    "calibration_slope",
+    "calibration_intercept",
+}
+THRESHOLD_METRICS = {"sensitivity", "specificity", "ppv", "npv", "f1"}
 
 
 def path(content: Any, dotted: str) -> Any:
@@ -144,8 +158,48 @@ def test_a_model_does_not_differ_from_itself_in_any_order(table: PredictionTable
     changes: dict[str, Any] = {name: tuple(getattr(table, name)[row] for row in order) for name in texts}
     arrays = {name: getattr(table, name)[order] for name in ("positions_mm", "probabilities", "targets")}
     found = compare(table, replace(table, **changes, **arrays), task, resamples=50)
-    assert found.weighted_log_loss == Estimate(0.0, 0.0, 0.0)
-    assert found.study["lesion"]["auroc"] == Estimate(0.0, 0.0, 0.0)
+    assert found.weighted_log_loss == Difference(0.0, 0.0, 0.0, 1.0)
+    assert found.study["lesion"]["auroc"] == Difference(0.0, 0.0, 0.0, 1.0)
+    assert found.delong["lesion"] == DeLong(Estimate(0.0, 0.0, 0.0), 1.0)
+
+
+def test_delong_agrees_with_the_resamples_about_the_difference(table: PredictionTable, task: Task) -> None:
+    found = compare(table, shifted(table, 0.7), task, resamples=400)
+    resampled, cross_check = found.study["lesion"]["auroc"], found.delong["lesion"]
+    assert cross_check.difference.value == pytest.approx(resampled.value)
+    assert cross_check.p_value == pytest.approx(resampled.p_value, abs=0.15)
+
+
+def test_named_operating_points_stand_for_every_label_and_level(table: PredictionTable, task: Task) -> None:
+    found = evaluate(table, task, thresholds={"lesion": 0.5}, resamples=50)
+    chosen = {"youden", "sensitivity_90", "sensitivity_95", "specificity_95"}
+    for level in ("slice", "study"):
+        assert set(found.operating_points[level]["edema"]) == chosen
+        assert set(found.operating_points[level]["lesion"]) == chosen | {"model"}
+    model = found.operating_points["slice"]["lesion"]["model"]
+    assert (model.threshold, model.chosen_on) == (0.5, "other data")
+    assert model.metrics["sensitivity"] == found.slice["lesion"]["sensitivity"]
+    point = found.operating_points["slice"]["lesion"]["sensitivity_95"]
+    assert point.chosen_on == "these data"
+    assert point.metrics["sensitivity"].value is not None
+    assert point.metrics["sensitivity"].value >= 0.95
+    assert [item.prevalence for item in point.by_prevalence] == sorted({0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4})
+
+
+def test_studies_are_scored_by_every_rule(table: PredictionTable, task: Task) -> None:
+    found = evaluate(table, task, resamples=20)
+    assert {"max", "noisy_or", "top_k_mean"} <= set(found.study_rules)
+    assert found.study_rules["max"] == found.study
+
+
+def test_metrics_follow_their_schema(table: PredictionTable, task: Task) -> None:
+    found = evaluate(
+        replace(table, attributes={"sex": ("F",) * len(table)}), task, thresholds={"lesion": 0.5}, resamples=20
+    )
+    content = msgspec.json.decode(msgspec.json.encode(found))
+    jsonschema.validate(content, metrics_schema())
+    assert content["disclaimer"] == DISCLAIMER
+    assert msgspec.convert(content, Metrics) == found
 
 
 def test_tables_of_other_slices_or_labels_cannot_be_compared(table: PredictionTable, task: Task) -> None:
@@ -169,3 +223,12 @@ def test_a_table_without_slices_is_refused(table: PredictionTable, task: Task) -
     assert len(empty.studies(task).patients) == 0
     with pytest.raises(InputError, match="not one predicted slice"):
         evaluate(empty, task)
+
+
+def test_a_single_patient_has_values_and_no_interval_that_means_anything(table: PredictionTable, task: Task) -> None:
+    alone = replace(table, patient_ids=("one",) * len(table))
+    found = evaluate(alone, task, resamples=30)
+    auroc = found.slice["lesion"]["auroc"]
+    assert found.n_patients == 1
+    assert (auroc.value, auroc.value) == (auroc.low, auroc.high)  # there is one patient to draw
+    assert all(part.too_small for parts in found.subgroups.values() for part in parts)

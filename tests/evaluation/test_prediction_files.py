@@ -163,3 +163,23 @@ def test_own_labels_that_are_missing_or_odd_are_named(tmp_path: Path, task: Task
 def test_a_file_that_is_not_there_is_a_wrong_call(tmp_path: Path, task: Task) -> None:
     with pytest.raises(UsageError, match=r"nothing\.csv: there is no such file"):
         read_predictions(tmp_path / "nothing.csv", None, task)
+
+
+def test_labels_of_studies_and_attributes_are_read_back(tmp_path: Path, table: PredictionTable, task: Task) -> None:
+    of_study = np.array([int(uid.endswith("3")) for uid in table.study_uids], dtype=np.int8)
+    given = np.stack([of_study, np.full_like(of_study, -1)], axis=1)
+    attributes = {"sex": ("F", "") * 90, "arrival_minutes": ("7",) * 180, "ward": ("icu",) * 180}
+    write_predictions(tmp_path / "p.csv", replace(table, study_targets=given, attributes=attributes))
+    found = read_predictions(tmp_path / "p.csv", None, task)
+    assert found.study_targets is not None
+    np.testing.assert_array_equal(found.study_targets, given)
+    # A column that is not known by its name might be anything: --attributes takes it.
+    assert dict(found.attributes) == {name: attributes[name] for name in ("sex", "arrival_minutes")}
+
+
+def test_a_study_with_two_labels_is_refused(tmp_path: Path, table: PredictionTable, task: Task) -> None:
+    given = np.zeros_like(table.targets)
+    given[3, 1] = 1
+    write_predictions(tmp_path / "p.csv", replace(table, study_targets=given))
+    with pytest.raises(InputError, match="a study has one label, its rows have several"):
+        read_predictions(tmp_path / "p.csv", None, task)

@@ -125,3 +125,35 @@ def test_tables_of_different_labels_are_not_joined(table: PredictionTable) -> No
     for names in (("lesion", "edema"), ("edema", "other")):
         with pytest.raises(ValueError, match="different labels"):
             concatenate([rows_of(table, slice(50)), rows_of(table, slice(50, None), label_names=names)])
+
+
+def test_a_study_keeps_the_label_that_it_was_given(table: PredictionTable, task: Task) -> None:
+    given = np.full_like(table.targets, -1)
+    given[:12, 0], given[12:24, 0] = 1, 0
+    unlabelled = np.full_like(table.targets, -1)
+    studies = replace(table, targets=unlabelled, study_targets=given).studies(task)
+    assert studies.targets[:3, 0].tolist() == [1, 0, -1]
+    of_slices = table.studies(task).targets
+    mixed = replace(table, study_targets=given).studies(task).targets
+    assert mixed[:2, 0].tolist() == [1, 0]
+    np.testing.assert_array_equal(mixed[2:], of_slices[2:])
+    np.testing.assert_array_equal(mixed[:, 1], of_slices[:, 1])
+
+
+def test_attributes_need_one_text_a_slice(table: PredictionTable) -> None:
+    with pytest.raises(ValueError, match="attribute 'sex' has 1 entries for 180 slices"):
+        replace(table, attributes={"sex": ("F",)})
+
+
+def test_joined_tables_keep_what_all_of_them_know(table: PredictionTable) -> None:
+    first = replace(table, study_targets=table.targets, attributes={"sex": ("F",) * 180, "kernel": ("a",) * 180})
+    renamed = replace(
+        table,
+        sop_uids=tuple(f"other{uid}" for uid in table.sop_uids),
+        study_targets=table.targets,
+        attributes={"sex": ("M",) * 180},
+    )
+    joined = concatenate([first, renamed])
+    assert dict(joined.attributes) == {"sex": ("F",) * 180 + ("M",) * 180}
+    assert joined.study_targets is not None
+    assert joined.study_targets.shape == (360, 2)

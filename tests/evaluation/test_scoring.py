@@ -49,9 +49,9 @@ def test_all_patients_on_request(dataset: Dataset) -> None:
 
 def test_patients_of_the_training_are_refused(dataset: Dataset) -> None:
     detector = grey_value_detector(dataset.task, seen=("P0", "P4", "somebody"))
-    with pytest.raises(UsageError, match=r"trained on 1 of the 2 patients.*--allow-seen-patients"):
+    with pytest.raises(UsageError, match=r"1 of 2 patients were seen in training.*--allow-seen-patients"):
         predict_dataset(detector, dataset)
-    with pytest.raises(UsageError, match=r"trained on 2 of the 5 patients"):
+    with pytest.raises(UsageError, match=r"2 of 5 patients were seen"):
         predict_dataset(detector, dataset, "all")
     table = predict_dataset(detector, dataset, allow_seen_patients=True)
     assert table.warnings == ("1 of 2 patients were seen in training: the numbers are too good",)

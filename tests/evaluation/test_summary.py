@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from slicewise.evaluation.evaluate import compare, evaluate
 from slicewise.evaluation.predictions import PredictionTable
-from slicewise.evaluation.protocol import compare, evaluate
 from slicewise.evaluation.summary import summarise
 from slicewise.task import Task
 

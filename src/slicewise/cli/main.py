@@ -8,11 +8,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from slicewise.cli import demo, evaluate, heads, inspect, models, package, phantom, predict, prepare, train
+from slicewise.cli import (
+    demo,
+    evaluate,
+    heads,
+    inspect,
+    models,
+    package,
+    phantom,
+    predict,
+    prepare,
+    protocol,
+    shift,
+    train,
+)
 from slicewise.cli.common import PrintVersion
 from slicewise.errors import SlicewiseError
 
-COMMANDS = (demo, phantom, inspect, prepare, train, heads, evaluate, predict, models, package)
+COMMANDS = (demo, phantom, inspect, prepare, train, heads, evaluate, protocol, shift, predict, models, package)
 
 EPILOG = """\
 first steps:

@@ -85,6 +85,33 @@ def choose_threshold(probabilities: Probabilities, targets: Targets) -> float:
     return float((distinct[best] + distinct[best + 1]) / 2.0)
 
 
+def fit_logistic(features: Floats, targets: Targets, *, penalty: float = PENALTY) -> tuple[Floats, float]:
+    """Fits a logistic regression by penalised maximum likelihood.
+
+    Args:
+        features: Shape (n, features), finite.
+        targets: 0 or 1, shape (n,).
+        penalty: Strength of the ridge on the weights, not on the bias, in nats.
+
+    Returns:
+        The weights, shape (features,), and the bias.
+    """
+    truth = np.asarray(targets, dtype=np.float64)
+    rows = max(1, len(truth))
+
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        weights, bias = parameters[:-1], parameters[-1]
+        z = features @ weights + bias
+        loss = (np.logaddexp(0.0, z) - truth * z).sum() + penalty / 2.0 * (weights**2).sum()
+        residual = special.expit(z) - truth
+        gradient = np.append(residual @ features + penalty * weights, residual.sum())
+        return float(loss / rows), gradient / rows
+
+    start = np.zeros(features.shape[1] + 1)
+    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "gtol": 1e-8})
+    return found.x[:-1], float(found.x[-1])
+
+
 def _fit_label(logits: Floats, targets: Targets, rows: Floats, penalty: float) -> tuple[float, float]:
     known = (targets >= 0) & (rows > 0)
     x, y, w = logits[known], targets[known].astype(np.float64), rows[known]

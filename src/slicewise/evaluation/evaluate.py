@@ -1,109 +1,40 @@
-"""The evaluation protocol: which patients, which numbers, which intervals, and how two models are compared."""
+"""An evaluation: which patients, which numbers, which intervals, and how two models are compared."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 
 from slicewise.errors import InputError
-from slicewise.evaluation.bootstrap import (
-    Draws,
-    binary_statistics,
-    patient_multiplicities,
-    percentile_interval,
-    resample,
-    weighted_log_loss_statistic,
+from slicewise.evaluation.bootstrap import Draws, patient_multiplicities
+from slicewise.evaluation.delong import compare_auroc
+from slicewise.evaluation.evidence import (
+    DeLong,
+    Difference,
+    Differences,
+    Estimate,
+    Level,
+    Metrics,
+    difference,
+    estimate,
+    or_none,
 )
-from slicewise.evaluation.metrics import Floats, binary_metrics, weighted_log_loss
+from slicewise.evaluation.measure import LabelMeasure, measure_label, measure_metrics, operating_point
+from slicewise.evaluation.metrics import Floats, weighted_log_loss
+from slicewise.evaluation.operating_points import MODEL, YOUDEN
 from slicewise.evaluation.predictions import PredictionTable, ScoredRows
+from slicewise.evaluation.statistics import weighted_log_loss_statistic
+from slicewise.evaluation.study_rules import score_studies
+from slicewise.evaluation.subgroups import count_rows, measure_subgroups
+from slicewise.evaluation.triage import ReadingRoom, measure_triage
 from slicewise.progress import Progress, no_progress
+from slicewise.results import DISCLAIMER
 from slicewise.task import Task
 
 RESAMPLES = 1000
 """Default number of resamples of the patients."""
-
-
-class Estimate(msgspec.Struct, frozen=True):
-    """A number with its 95 % interval from resampled patients; None, JSON's null, where it is not defined.
-
-    Attributes:
-        value: The number itself.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """How many rows carry the metrics of one label.
-
-    Attributes:
-        positive: Rows with the finding.
-        negative: Rows without it.
-        unknown: Rows that enter no metric of this label.
-    """
-
-    positive: int
-    negative: int
-    unknown: int
-
-
-Level = dict[str, dict[str, Estimate]]
-"""Estimates by label and metric."""
-
-
-class Metrics(msgspec.Struct, frozen=True):
-    """What `metrics.json` holds. Dotted names of docs/cli.md are paths: `slice.any.auroc` is slice -> any -> auroc.
-
-    Attributes:
-        n_patients: Number of patients.
-        n_studies: Number of studies.
-        n_slices: Number of scored slices.
-        weighted_log_loss: The score of the RSNA 2019 challenge with the loss weights of the task.
-        slice: Metrics of slices.
-        study: Metrics of studies; a study is scored by the study rule of the task.
-        counts: Rows behind the metrics, by level and label.
-        thresholds: Operating points of sensitivity, specificity, ppv and npv; the same for slices and studies. Empty
-            where none is known.
-        resamples: Number of resamples of the patients.
-        seed: Seed of the resamples.
-        model: Name, version and digest of the model, as far as known.
-        warnings: What a reader should know about how predictions and labels came together.
-    """
-
-    n_patients: int
-    n_studies: int
-    n_slices: int
-    weighted_log_loss: Estimate
-    slice: Level
-    study: Level
-    counts: dict[str, dict[str, Counts]]
-    thresholds: dict[str, float]
-    resamples: int
-    seed: int
-    model: dict[str, str] = {}
-    warnings: tuple[str, ...] = ()
-
-
-class Differences(msgspec.Struct, frozen=True):
-    """One model minus another, on the same slices and the same resamples.
-
-    Attributes:
-        weighted_log_loss: Below 0 if the first model is better.
-        slice: Differences of the metrics of slices that need no operating point.
-        study: Likewise of studies.
-    """
-
-    weighted_log_loss: Estimate
-    slice: Level
-    study: Level
 
 
 def evaluate(
@@ -114,6 +45,8 @@ def evaluate(
     model: Mapping[str, str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    room: ReadingRoom | None = None,
+    leakage: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Metrics:
     """Measures predictions against their labels, on slices and on studies.
@@ -121,43 +54,59 @@ def evaluate(
     Args:
         table: Predictions and labels.
         task: Gives the loss weights and the study rule; its labels are those of the table.
-        thresholds: Operating points by label; without them the metrics that need one are left out.
+        thresholds: Operating points of the model by label, chosen on other data.
         model: What made the predictions, kept in the result.
         resamples: Number of resamples of the patients; 0 leaves out the intervals.
         seed: Seed of the resamples.
+        room: For whom triage is worked out; None for the usual one.
+        leakage: What predictions and training data are known to share, kept in the result.
         progress: Reports on labels.
 
     Raises:
         InputError: If the table has no slice or other labels than the task.
     """
     _check_labels(table, task)
-    operating_points = dict(thresholds or {})
-    slices, studies = table.slices(), table.studies(task)
+    of_model = dict(thresholds or {})
+    levels = {"slice": table.slices(), "study": table.studies(task)}
     draws = patient_multiplicities(len(table.patients), resamples, seed)
-    levels: dict[str, Level] = {"slice": {}, "study": {}}
-    work = [(level, rows, index) for level, rows in (("slice", slices), ("study", studies)) for index in _labels(task)]
-    for level, rows, index in progress(work, description="Resampling", total=len(work), unit="metric"):
-        name = task.label_names[index]
-        threshold = operating_points.get(name)
-        values = binary_metrics(rows.probabilities[:, index], rows.targets[:, index], threshold)
-        resampled = _resample_label(rows, index, draws, threshold)
-        levels[level][name] = {metric: estimate(value, resampled[metric]) for metric, value in values.items()}
+    work = [(level, index) for level in levels for index in range(len(task.labels))]
+    measured: dict[str, dict[str, LabelMeasure]] = {level: {} for level in levels}
+    for level, index in progress(work, description="Resampling", total=len(work), unit="metric"):
+        rows, name = levels[level], task.label_names[index]
+        measured[level][name] = measure_label(
+            rows.probabilities[:, index], rows.targets[:, index], rows.patients, draws, of_model.get(name)
+        )
+    main = task.label_names[task.any_index or 0]
     return Metrics(
         n_patients=len(table.patients),
-        n_studies=len(studies.patients),
+        n_studies=len(levels["study"].patients),
         n_slices=len(table),
         weighted_log_loss=estimate(
-            weighted_log_loss(slices.probabilities, slices.targets, task.loss_weights),
-            _resample_log_loss(slices, task, draws),
+            weighted_log_loss(levels["slice"].probabilities, levels["slice"].targets, task.loss_weights),
+            _resample_log_loss(levels["slice"], task, draws),
         ),
-        slice=levels["slice"],
-        study=levels["study"],
-        counts={"slice": _counts(slices, task), "study": _counts(studies, task)},
-        thresholds=operating_points,
+        slice=_level(measured["slice"]),
+        study=_level(measured["study"]),
+        counts={
+            level: {name: count_rows(rows, index) for index, name in enumerate(task.label_names)}
+            for level, rows in levels.items()
+        },
+        thresholds=of_model,
         resamples=resamples,
         seed=seed,
+        operating_points={
+            level: {name: {point: operating_point(point, of) for point in of.points} for name, of in labels.items()}
+            for level, labels in measured.items()
+        },
+        study_rules=_study_rules(table, task, draws, measured["study"]),
+        subgroups=measure_subgroups(table, task, draws, _threshold(measured["slice"][main])),
+        triage=measure_triage(
+            table, task, measured["slice"][main], measured["study"][main], draws=draws, room=room or ReadingRoom()
+        ),
         model=dict(model or {}),
         warnings=table.warnings,
+        leakage=tuple(leakage),
+        disclaimer=DISCLAIMER,
     )
 
 
@@ -170,7 +119,7 @@ def compare(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Differences:
-    """Measures how much two models differ: the first minus the second, with paired intervals.
+    """Measures how much two models differ: the first minus the second, with paired intervals and p values.
 
     Args:
         first: Predictions of one model.
@@ -188,26 +137,60 @@ def compare(
     second = _in_order_of(second, first)
     draws = patient_multiplicities(len(first.patients), resamples, seed)
     slices, studies = (first.slices(), second.slices()), (first.studies(task), second.studies(task))
-    levels: dict[str, Level] = {"slice": {}, "study": {}}
-    work = [(level, rows, index) for level, rows in (("slice", slices), ("study", studies)) for index in _labels(task)]
-    for level, (a, b), index in progress(work, description="Comparing", total=len(work), unit="metric"):
-        values_a, values_b = (binary_metrics(rows.probabilities[:, index], rows.targets[:, index]) for rows in (a, b))
-        draws_a, draws_b = _resample_label(a, index, draws, None), _resample_label(b, index, draws, None)
+    levels: dict[str, dict[str, dict[str, Difference]]] = {"slice": {}, "study": {}}
+    work = [
+        (level, rows, index)
+        for level, rows in (("slice", slices), ("study", studies))
+        for index in range(len(task.labels))
+    ]
+    for level, pair, index in progress(work, description="Comparing", total=len(work), unit="metric"):
+        a, b = (measure_metrics(rows, index, draws) for rows in pair)
         levels[level][task.label_names[index]] = {
-            metric: estimate(values_a[metric] - values_b[metric], draws_a[metric] - draws_b[metric])
-            for metric in values_a
+            metric: difference(value - b.values[metric], a.resampled[metric] - b.resampled[metric])
+            for metric, value in a.values.items()
         }
     losses = [weighted_log_loss(rows.probabilities, rows.targets, task.loss_weights) for rows in slices]
     resampled = [_resample_log_loss(rows, task, draws) for rows in slices]
     return Differences(
-        weighted_log_loss=estimate(losses[0] - losses[1], resampled[0] - resampled[1]),
+        weighted_log_loss=difference(losses[0] - losses[1], resampled[0] - resampled[1]),
         slice=levels["slice"],
         study=levels["study"],
+        delong={name: _delong(*studies, index) for index, name in enumerate(task.label_names)},
     )
 
 
-def _labels(task: Task) -> range:
-    return range(len(task.labels))
+def _level(measured: Mapping[str, LabelMeasure]) -> Level:
+    """Returns the metrics of every label; those at the operating point of the model, where it has one, among them."""
+    return {
+        name: {**label.metrics.estimates(), **(label.points[MODEL].estimates() if MODEL in label.points else {})}
+        for name, label in measured.items()
+    }
+
+
+def _threshold(measured: LabelMeasure) -> float:
+    return measured.thresholds.get(MODEL, measured.thresholds[YOUDEN])
+
+
+def _study_rules(
+    table: PredictionTable, task: Task, draws: Draws, of_task: Mapping[str, LabelMeasure]
+) -> dict[str, Level]:
+    found: dict[str, Level] = {}
+    for rule, rows in score_studies(table, task).items():
+        if rule == task.study_rule:
+            found[rule] = {name: label.metrics.estimates() for name, label in of_task.items()}
+            continue
+        found[rule] = {
+            name: measure_metrics(rows, index, draws).estimates() for index, name in enumerate(task.label_names)
+        }
+    return found
+
+
+def _delong(first: ScoredRows, second: ScoredRows, index: int) -> DeLong:
+    found = compare_auroc(
+        first.probabilities[:, index], second.probabilities[:, index], first.targets[:, index], first.patients
+    )
+    low, high = found.interval
+    return DeLong(Estimate(or_none(found.value), or_none(low), or_none(high)), or_none(found.p_value))
 
 
 def _check_labels(table: PredictionTable, task: Task) -> None:
@@ -243,26 +226,8 @@ def _in_order_of(table: PredictionTable, other: PredictionTable) -> PredictionTa
     return replace(other, probabilities=table.probabilities[rows])
 
 
-def _resample_label(rows: ScoredRows, index: int, draws: Draws, threshold: float | None) -> dict[str, Floats]:
-    column, targets = rows.probabilities[:, index], rows.targets[:, index]
-    return resample(binary_statistics(column, targets, rows.patients, len(draws), threshold), draws)
-
-
 def _resample_log_loss(rows: ScoredRows, task: Task, draws: Draws) -> Floats:
     statistic = weighted_log_loss_statistic(
         rows.probabilities, rows.targets, task.loss_weights, rows.patients, len(draws)
     )
-    return resample([statistic], draws)["weighted_log_loss"]
-
-
-def estimate(value: float, resampled: Floats) -> Estimate:
-    """Returns a number with its interval from its values in the resamples."""
-    low, high = percentile_interval(resampled) if math.isfinite(value) else (math.nan, math.nan)
-    return Estimate(*(float(number) if math.isfinite(number) else None for number in (value, low, high)))
-
-
-def _counts(rows: ScoredRows, task: Task) -> dict[str, Counts]:
-    return {
-        name: Counts(*(int((rows.targets[:, index] == target).sum()) for target in (1, 0, -1)))
-        for index, name in enumerate(task.label_names)
-    }
+    return statistic.resample(draws)["weighted_log_loss"]

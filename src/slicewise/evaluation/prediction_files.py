@@ -13,12 +13,15 @@ from slicewise.data.label_files import read_text_csv, refuse_rows
 from slicewise.data.labels import LabelTable
 from slicewise.data.table import read_table
 from slicewise.errors import InputError, LabelTableError, UsageError
+from slicewise.evaluation.attributes import ATTRIBUTES
 from slicewise.evaluation.predictions import UNKNOWN, PredictionTable
+from slicewise.evaluation.triage import ARRIVAL
 from slicewise.files import write_atomically
 from slicewise.results import SLICE_COLUMNS
 from slicewise.task import Task
 
 LABEL_PREFIX = "label_"
+STUDY_LABEL_PREFIX = "study_label_"
 
 _TEXT_COLUMNS = ("patient_id", "study_uid", "series_uid", "sop_uid", "file")
 _WHOLE_COLUMNS = ("frame", "slice_index")
@@ -28,6 +31,7 @@ _KEYS = ("series_uid", "sop_uid", "frame", "slice_index")
 def write_predictions(path: Path, table: PredictionTable) -> None:
     """Writes `predictions.csv`: the columns of `slices.csv`, then one `label_<name>` a label, empty where unknown.
 
+    Where studies have labels of their own, one `study_label_<name>` follows a label; then come the attributes.
     Probabilities are written with all their digits: reading them gives the same metrics.
     """
     columns: dict[str, object] = {
@@ -42,7 +46,13 @@ def write_predictions(path: Path, table: PredictionTable) -> None:
     }
     columns |= {name: table.probabilities[:, index] for index, name in enumerate(table.label_names)}
     columns |= {f"{LABEL_PREFIX}{name}": table.targets[:, index] for index, name in enumerate(table.label_names)}
-    unknown = pl.col(f"^{LABEL_PREFIX}.*$").replace(UNKNOWN, None)
+    labels = [f"{LABEL_PREFIX}{name}" for name in table.label_names]
+    if table.study_targets is not None:
+        of_studies = [f"{STUDY_LABEL_PREFIX}{name}" for name in table.label_names]
+        columns |= {name: table.study_targets[:, index] for index, name in enumerate(of_studies)}
+        labels += of_studies
+    columns |= {name: texts for name, texts in table.attributes.items() if name not in columns}
+    unknown = pl.col(labels).replace(UNKNOWN, None)
     with write_atomically(path) as temporary:
         pl.DataFrame(columns).with_columns(unknown, pl.col("position_mm").fill_nan(None)).write_csv(temporary)
 
@@ -56,7 +66,9 @@ def read_predictions(predictions: Path, labels: Path | None, task: Task) -> Pred
     this is told in the `warnings` of the table.
 
     Args:
-        predictions: CSV file with one probability column a label, as `slices.csv` of `slicewise predict`.
+        predictions: CSV file with one probability column a label, as `slices.csv` of `slicewise predict`. Columns
+            `study_label_<name>` are labels of the study; those named in `attributes.ATTRIBUTES`, and arrival_minutes,
+            are attributes.
         labels: Label file as in `slicewise.data.table`, or None to take the columns `label_<name>` of `predictions`.
         task: Names the labels.
 
@@ -70,7 +82,7 @@ def read_predictions(predictions: Path, labels: Path | None, task: Task) -> Pred
     frame = _read_frame(predictions, task)
     warnings: list[str] = []
     if labels is None:
-        targets = _own_targets(frame, predictions, task)
+        targets = _own_targets(frame, predictions, task, LABEL_PREFIX)
     else:
         table = read_table(labels, task)
         rows = _matching_rows(frame, table)
@@ -96,6 +108,8 @@ def read_predictions(predictions: Path, labels: Path | None, task: Task) -> Pred
         probabilities=frame.select(task.label_names).to_numpy(),
         targets=targets,
         warnings=(*warnings, *missing),
+        study_targets=_study_targets(frame, predictions, task),
+        attributes={name: tuple(frame[name].fill_null("")) for name in (*ATTRIBUTES, ARRIVAL) if name in frame.columns},
     )
 
 
@@ -135,8 +149,18 @@ def _read_frame(path: Path, task: Task) -> pl.DataFrame:
     return frame
 
 
-def _own_targets(frame: pl.DataFrame, path: Path, task: Task) -> npt.NDArray[np.int8]:
-    columns = [f"{LABEL_PREFIX}{name}" for name in task.label_names]
+def _study_targets(frame: pl.DataFrame, path: Path, task: Task) -> npt.NDArray[np.int8] | None:
+    if not any(name.startswith(STUDY_LABEL_PREFIX) for name in frame.columns):
+        return None
+    targets = _own_targets(frame, path, task, STUDY_LABEL_PREFIX)
+    of_study = pl.struct(f"{STUDY_LABEL_PREFIX}{name}" for name in task.label_names)
+    torn = of_study.n_unique().over("patient_id", "study_uid") > 1
+    refuse_rows(frame, torn, path, "study_uid", "a study has one label, its rows have several")
+    return targets
+
+
+def _own_targets(frame: pl.DataFrame, path: Path, task: Task, prefix: str) -> npt.NDArray[np.int8]:
+    columns = [f"{prefix}{name}" for name in task.label_names]
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise LabelTableError(f"{path}: expected the columns {', '.join(columns)}. Missing: {', '.join(missing)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,8 @@ from slicewise.evaluation.metrics import Probabilities
 from slicewise.task import Task
 
 UNKNOWN = -1
+
+Labels = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,25 @@ class ScoredRows:
     probabilities: Probabilities
     targets: npt.NDArray[np.int8]
     patients: npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyGroups:
+    """Which slices make up which study.
+
+    Attributes:
+        study: Index of the study of every slice, shape (n,).
+        order: Slices, those of one study together, shape (n,).
+        starts: Where in `order` each study starts, shape (studies,).
+    """
+
+    study: npt.NDArray[np.intp]
+    order: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+
+
+_TEXT_FIELDS = ("patient_ids", "study_uids", "series_uids", "sop_uids", "frames", "files", "slice_index")
+_ARRAY_FIELDS = ("positions_mm", "probabilities", "targets")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +71,9 @@ class PredictionTable:
         probabilities: Shape (n, labels), in [0, 1].
         targets: Shape (n, labels), in {0, 1} with -1 for unknown.
         warnings: What a reader of the metrics should know about how the table came about.
+        study_targets: Labels of the study of every slice, where studies are labelled by themselves, as by the readers
+            of CQ500; like `targets`. None where only slices are.
+        attributes: What subgroups are made of: one text a slice by the name of the attribute, "" where not known.
     """
 
     label_names: tuple[str, ...]
@@ -63,6 +88,8 @@ class PredictionTable:
     probabilities: Probabilities
     targets: npt.NDArray[np.int8]
     warnings: tuple[str, ...] = ()
+    study_targets: npt.NDArray[np.int8] | None = None
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the table.
@@ -77,8 +104,12 @@ class PredictionTable:
                 raise ValueError(f"{name} has {len(getattr(self, name))} entries for {count} slices")
         if self.probabilities.shape != shape or self.targets.shape != shape:
             raise ValueError(f"probabilities {self.probabilities.shape} and targets {self.targets.shape} need {shape}")
-        if not np.all(np.isin(self.targets, (UNKNOWN, 0, 1))):
-            raise ValueError("targets must be 0, 1 or -1 for unknown")
+        for targets in (self.targets, self.study_targets):
+            if targets is not None and not (targets.shape == shape and np.all(np.isin(targets, (UNKNOWN, 0, 1)))):
+                raise ValueError(f"targets must be 0, 1 or -1 for unknown, of shape {shape}")
+        for name, texts in self.attributes.items():
+            if len(texts) != count:
+                raise ValueError(f"attribute '{name}' has {len(texts)} entries for {count} slices")
         if len(set(self.slice_keys())) != count:
             raise ValueError("a slice stands twice in the table")
         # Written so that nan fails as well.
@@ -106,31 +137,47 @@ class PredictionTable:
 
     def slices(self) -> ScoredRows:
         """Returns the slices."""
-        return ScoredRows(self.probabilities, self.targets, _codes(self.patient_ids))
+        return ScoredRows(self.probabilities, self.targets, self.patient_codes)
 
     def studies(self, task: Task) -> ScoredRows:
         """Aggregates the slices of every study, of all its series together.
 
         Args:
-            task: Its study rule says how probabilities are combined. A study is positive if one of its slices is
-                positive, negative if all are known to be negative, else unknown.
+            task: Its study rule says how probabilities are combined. A study has the label that it was given itself;
+                else it is positive if one of its slices is positive, negative if all are known to be negative, and
+                unknown otherwise.
         """
         if task.study_rule != "max":
             raise ValueError(f"study rule '{task.study_rule}' is not known; expected 'max'")
-        # One patient's study: anonymisers have given one UID to several patients.
-        study = _codes(tuple(zip(self.patient_ids, self.study_uids, strict=True)))
-        order = np.argsort(study, kind="stable")
-        starts = np.flatnonzero(np.diff(study[order], prepend=-1))
+        groups = self.study_groups
+        order, starts = groups.order, groups.starts
         if len(starts) == 0:
-            return ScoredRows(self.probabilities, self.targets, study)
+            return ScoredRows(self.probabilities, self.targets, groups.study)
         targets = self.targets[order]
         positive = np.logical_or.reduceat(targets == 1, starts, axis=0)
         negative = np.logical_and.reduceat(targets == 0, starts, axis=0)
+        of_slices = np.where(positive, 1, np.where(negative, 0, UNKNOWN))
+        if self.study_targets is not None:
+            given = self.study_targets[order][starts]
+            of_slices = np.where(given == UNKNOWN, of_slices, given)
         return ScoredRows(
             probabilities=np.maximum.reduceat(self.probabilities[order], starts, axis=0),
-            targets=np.where(positive, 1, np.where(negative, 0, UNKNOWN)).astype(np.int8),
-            patients=_codes(self.patient_ids)[order][starts],
+            targets=of_slices.astype(np.int8),
+            patients=self.patient_codes[order][starts],
         )
+
+    @cached_property
+    def patient_codes(self) -> npt.NDArray[np.intp]:
+        """Index of the patient of every slice, shape (n,)."""
+        return _codes(self.patient_ids)
+
+    @cached_property
+    def study_groups(self) -> StudyGroups:
+        """Which slices make up which study, in the order of `studies`."""
+        # One patient's study: anonymisers have given one UID to several patients.
+        study = _codes(tuple(zip(self.patient_ids, self.study_uids, strict=True)))
+        order = np.argsort(study, kind="stable")
+        return StudyGroups(study, order, np.flatnonzero(np.diff(study[order], prepend=-1)))
 
 
 def concatenate(tables: Sequence[PredictionTable]) -> PredictionTable:
@@ -142,12 +189,17 @@ def concatenate(tables: Sequence[PredictionTable]) -> PredictionTable:
     first = tables[0]
     if any(table.label_names != first.label_names for table in tables):
         raise ValueError("tables of different labels cannot be joined")
-    columns = ("patient_ids", "study_uids", "series_uids", "sop_uids", "frames", "files", "slice_index")
-    arrays = ("positions_mm", "probabilities", "targets")
     joined: dict[str, Any] = {
-        name: tuple(chain.from_iterable(getattr(table, name) for table in tables)) for name in columns
+        name: tuple(chain.from_iterable(getattr(table, name) for table in tables)) for name in _TEXT_FIELDS
     }
-    joined |= {name: np.concatenate([getattr(table, name) for table in tables]) for name in arrays}
+    joined |= {name: np.concatenate([getattr(table, name) for table in tables]) for name in _ARRAY_FIELDS}
+    if all(table.study_targets is not None for table in tables):
+        joined["study_targets"] = np.concatenate([table.study_targets for table in tables])
+    joined["attributes"] = {
+        name: tuple(chain.from_iterable(table.attributes[name] for table in tables))
+        for name in first.attributes
+        if all(name in table.attributes for table in tables)
+    }
     warnings = tuple(dict.fromkeys(chain.from_iterable(table.warnings for table in tables)))
     return PredictionTable(label_names=first.label_names, warnings=warnings, **joined)
 

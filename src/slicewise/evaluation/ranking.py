@@ -12,16 +12,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from slicewise.evaluation.bootstrap import (
-    Draws,
-    binary_statistics,
-    patient_multiplicities,
-    resample,
-    weighted_log_loss_statistic,
-)
-from slicewise.evaluation.metrics import Floats, binary_metrics, weighted_log_loss
+from slicewise.evaluation.bootstrap import Draws, patient_multiplicities
+from slicewise.evaluation.evaluate import RESAMPLES, check_same_slices
+from slicewise.evaluation.evidence import Estimate, estimate
+from slicewise.evaluation.measure import measure_metrics
+from slicewise.evaluation.metrics import Floats, weighted_log_loss
 from slicewise.evaluation.predictions import PredictionTable
-from slicewise.evaluation.protocol import RESAMPLES, Estimate, check_same_slices, estimate
+from slicewise.evaluation.statistics import weighted_log_loss_statistic
 from slicewise.task import Task
 
 LOSS, AUROC, PRECISION = "weighted_log_loss", "auroc", "average_precision"
@@ -88,15 +85,13 @@ def rank_models(
 def _scores(table: PredictionTable, task: Task, draws: Draws) -> Floats:
     """Returns log loss, AUROC and average precision: of the table first, then of every resample, (3, 1 + resamples)."""
     rows, label = table.slices(), task.any_index or 0
-    column, targets = rows.probabilities[:, label], rows.targets[:, label]
-    found = binary_metrics(column, targets)
+    found = measure_metrics(rows, label, draws)
     loss = weighted_log_loss(rows.probabilities, rows.targets, task.loss_weights)
-    statistics = (
-        weighted_log_loss_statistic(rows.probabilities, rows.targets, task.loss_weights, rows.patients, len(draws)),
-        *binary_statistics(column, targets, rows.patients, len(draws)),
+    statistic = weighted_log_loss_statistic(
+        rows.probabilities, rows.targets, task.loss_weights, rows.patients, len(draws)
     )
-    resampled = resample(statistics, draws)
-    values = {LOSS: loss, AUROC: found[AUROC], PRECISION: found[PRECISION]}
+    resampled = found.resampled | statistic.resample(draws)
+    values = {LOSS: loss, AUROC: found.values[AUROC], PRECISION: found.values[PRECISION]}
     return np.stack([np.concatenate([[value], resampled[name]]) for name, value in values.items()])
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from slicewise.errors import UsageError
+from slicewise.evaluation.attributes import slice_attributes
 from slicewise.evaluation.metrics import Probabilities
-from slicewise.evaluation.predictions import PredictionTable
+from slicewise.evaluation.predictions import UNKNOWN, Labels, PredictionTable
 from slicewise.progress import Progress, no_progress
 
 if TYPE_CHECKING:  # `evaluate --predictions` works without the libraries that these import
@@ -45,10 +46,31 @@ def predict_dataset(
         detector.predict_input(dataset.input(record))
         for record in progress(records, description="Scoring", total=len(records), unit="series")
     ]
-    patients = {record.patient_id for record in records}
-    seen = sum(detector.package.has_seen(patient) for patient in patients)
-    warning = f"{seen} of {len(patients)} patients were seen in training: the numbers are too good"
-    return prediction_table(dataset, records, probabilities, warnings=(warning,) if seen else ())
+    found = leakage(detector, records)
+    return prediction_table(dataset, records, probabilities, warnings=tuple(f"{leak}: {TOO_GOOD}" for leak in found))
+
+
+TOO_GOOD = "the numbers are too good"
+
+
+def leakage(detector: Detector, records: Sequence[SeriesRecord]) -> tuple[str, ...]:
+    """Looks for what the model was trained on among series: the same patient, study or images, under any name.
+
+    Returns:
+        One sentence a kind, empty where nothing is known to be shared.
+    """
+    package = detector.package
+    kinds = (
+        ("patients", {record.patient_id for record in records}, package.has_seen),
+        ("studies", {record.study_uid for record in records}, package.has_seen_study),
+        ("series, by their images,", {record.values_digest for record in records}, package.has_seen_content),
+    )
+    found = []
+    for what, items, has_seen in kinds:
+        seen = sorted(item for item in items if has_seen(item))
+        if seen:
+            found.append(f"{len(seen)} of {len(items)} {what} were seen in training")
+    return tuple(found)
 
 
 def prediction_table(
@@ -66,6 +88,7 @@ def prediction_table(
         warnings: What a reader of the metrics should know.
     """
     slices = [(record, index) for record in records for index in range(len(record.slices))]
+    labelled = any(record.study_labels for record in records)
     references = [record.slices[index] for record, index in slices]
     return PredictionTable(
         label_names=dataset.task.label_names,
@@ -80,7 +103,14 @@ def prediction_table(
         probabilities=np.concatenate(probabilities),
         targets=np.concatenate([record.label_array for record in records]),
         warnings=warnings,
+        study_targets=np.concatenate([_study_targets(record) for record in records]) if labelled else None,
+        attributes={name: texts for name, texts in slice_attributes(dataset, records).items() if any(texts)},
     )
+
+
+def _study_targets(record: SeriesRecord) -> Labels:
+    shape = record.label_array.shape
+    return np.tile(np.array(record.study_labels or (UNKNOWN,) * shape[1], dtype=np.int8), (shape[0], 1))
 
 
 def select_records(
@@ -90,7 +120,7 @@ def select_records(
 
     Raises:
         UsageError: If the dataset has other labels or another preprocessing than the model, holds no patient of the
-            split, or holds patients that the model has seen.
+            split, or holds patients, studies or images that the model has seen.
     """
     manifest = detector.package.manifest
     if dataset.task.label_names != manifest.task.label_names:
@@ -110,11 +140,10 @@ def select_records(
             if split == "test"
             else "The dataset holds no series"
         )
-    patients = {record.patient_id for record in records}
-    seen = sum(detector.package.has_seen(patient) for patient in patients)
-    if seen and not allow_seen_patients:
+    found = () if allow_seen_patients else leakage(detector, records)
+    if found:
         raise UsageError(
-            f"The model '{manifest.name}' was trained on {seen} of the {len(patients)} patients: its numbers "
-            "would be too good. Score other patients, or, if that is what you want, use --allow-seen-patients"
+            f"The model '{manifest.name}' knows what it would be tested on: {'; '.join(found)}. Its numbers would be "
+            "too good. Score other patients, or, if that is what you want, use --allow-seen-patients"
         )
     return records
