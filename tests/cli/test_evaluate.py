@@ -74,7 +74,9 @@ def test_a_model_on_the_test_patients_of_a_dataset(
     assert run("fusion", dataset.path, "--output", output, "--resamples", 50) == 0
     rows = rows_of(output / "predictions.csv")
     labels = task.label_names
-    assert tuple(rows[0]) == (*SLICE_COLUMNS, *labels, *(f"label_{name}" for name in labels))
+    columns = (*SLICE_COLUMNS, *labels, *(f"label_{name}" for name in labels))
+    assert tuple(rows[0])[: len(columns)] == columns
+    assert {"spacing_mm", "matrix", "axial_place"} <= set(rows[0])
     assert len(rows) == 24 * 6
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["n_patients"], metrics["n_studies"], metrics["n_slices"]) == (24, 24, 144)
@@ -86,7 +88,13 @@ def test_a_model_on_the_test_patients_of_a_dataset(
     assert "24 patients, 24 studies, 144 slices" in printed
     assert f"{metrics['weighted_log_loss']['value']:.4f}" in printed
     assert printed.rstrip().endswith(DISCLAIMER)
-    assert sorted(item.name for item in output.iterdir()) == ["metrics.json", "predictions.csv"]
+    assert sorted(item.name for item in output.iterdir()) == [
+        "figures",
+        "metrics.json",
+        "predictions.csv",
+        "report.html",
+    ]
+    assert DISCLAIMER in (output / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("models")
@@ -98,10 +106,12 @@ def test_models_are_compared_on_the_same_patients(
     assert run(*arguments, "--compare", "single", "--compare", "twin") == 0
     assert sorted(item.name for item in output.iterdir()) == [
         "comparison.json",
+        "figures",
         "metrics.json",
         "predictions-fusion-3.csv",
         "predictions-single.csv",
         "predictions.csv",
+        "report.html",
     ]
     own = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     comparison = json.loads((output / "comparison.json").read_text(encoding="utf-8"))
@@ -113,7 +123,12 @@ def test_models_are_compared_on_the_same_patients(
     )
     assert difference["low"] <= difference["value"] <= difference["high"]
     # A gain changes the probabilities, not their order.
-    assert single["difference"]["slice"][task.label_names[0]]["auroc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert single["difference"]["slice"][task.label_names[0]]["auroc"] == {
+        "value": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "p_value": 1.0,
+    }
     assert any(line.startswith("fusion - single") for line in capsys.readouterr().out.splitlines())
 
 
@@ -161,6 +176,51 @@ def test_seen_patients_are_refused_before_anything_is_written(tmp_path: Path, da
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     assert "seen in training" in metrics["warnings"][0]
     assert metrics["weighted_log_loss"]["low"] is None
+    assert metrics["leakage"] == ["1 of 24 patients were seen in training"]
+
+
+@pytest.mark.usefixtures("models")
+def test_ids_of_training_data_are_refused(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    run("fusion", dataset.path, "--output", tmp_path / "first", "--resamples", 0)
+    training = tmp_path / "training.csv"
+    training.write_text("patient_id,sop_uid\nP29,x\nP0,y\n", encoding="utf-8")
+    output = tmp_path / "second"
+    arguments = ("--predictions", tmp_path / "first" / "predictions.csv", "--output", output, "--training", training)
+    with pytest.raises(UsageError, match=r"1 of 24 patients were trained on \(as P29\).*--allow-seen-patients"):
+        run(*arguments)
+    assert not output.exists()
+    capsys.readouterr()
+    assert run(*arguments, "--allow-seen-patients", "--resamples", 0) == 0
+    assert capsys.readouterr().out.startswith("LEAKAGE: 1 of 24 patients were trained on (as P29)")
+
+
+@pytest.mark.usefixtures("models")
+def test_predictions_alone_say_all_that_was_evaluated(tmp_path: Path, dataset: Dataset) -> None:
+    run("fusion", dataset.path, "--output", tmp_path / "first", "--resamples", 20)
+    again = ("--predictions", tmp_path / "first" / "predictions.csv", "--output", tmp_path / "second")
+    assert run(*again, "--resamples", 20) == 0
+    first, second = (
+        json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8")) for name in ("first", "second")
+    )
+    assert (second["n_patients"], second["counts"]) == (first["n_patients"], first["counts"])
+    assert second["weighted_log_loss"] == pytest.approx(first["weighted_log_loss"])
+    assert second["study_rules"].keys() == first["study_rules"].keys()
+    assert second["subgroups"].keys() == first["subgroups"].keys()
+
+
+@pytest.mark.usefixtures("models")
+def test_attributes_and_arrivals_come_from_a_file(tmp_path: Path, dataset: Dataset) -> None:
+    patients = sorted({record.patient_id for record in dataset.records})
+    attributes = tmp_path / "wards.csv"
+    rows = (f"{patient},{'icu' if place % 2 else 'er'},{7 * place}" for place, patient in enumerate(patients))
+    attributes.write_text("\n".join(("patient_id,ward,arrival_minutes", *rows, "")), encoding="utf-8")
+    output = tmp_path / "results"
+    arguments = ("fusion", dataset.path, "--output", output, "--attributes", attributes, "--resamples", 20)
+    assert run(*arguments, "--minutes-per-study", 6) == 0
+    metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    assert [part["group"] for part in metrics["subgroups"]["ward"]] == ["er", "icu"]
+    assert "arrival_minutes" not in metrics["subgroups"]
+    assert (metrics["triage"]["arrivals"], metrics["triage"]["minutes_per_study"]) == ("recorded", 6.0)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +228,9 @@ def test_seen_patients_are_refused_before_anything_is_written(tmp_path: Path, da
     [
         ([], "give MODEL and DATASET, or"),
         (["model"], "give MODEL and DATASET, or"),
-        (["--predictions", "p.csv"], "belong together"),
-        (["--labels", "l.csv"], "belong together"),
+        (["--labels", "l.csv"], "--labels goes with --predictions only"),
+        (["--predictions", "p.csv", "--studies-per-hour", "9"], r"p\.csv: there is no such file"),
+        (["model", "data", "--training", "t.csv"], "--training goes with --predictions"),
         (["model", "data", "--predictions", "p.csv", "--labels", "l.csv"], "not both"),
         (["--predictions", "p.csv", "--labels", "l.csv", "--split", "all"], "--split goes with MODEL and DATASET only"),
         (["--predictions", "p.csv", "--labels", "l.csv", "--allow-seen-patients"], "--allow-seen-patients goes with"),

@@ -107,3 +107,22 @@ def test_profile_stays_within_its_frame(positions: list[float], probability: flo
     for box in svg.iter("rect"):
         assert float(box.attrib["width"]) >= 0
         assert 0 < float(box.attrib["x"]) < width
+
+
+def test_profile_frames_runs_of_slices_that_are_known_to_have_the_finding() -> None:
+    positions, values = [0.0, 5.0, 10.0, 15.0, 20.0], (0.1, 0.9, 0.9, 0.1, 0.1)
+    plain = draw(positions, [Curve("a", 0.5, values)])
+    assert of_class(plain, "known") == []
+    svg = draw(positions, [Curve("a", 0.5, values, (True, True, False, False, True)), Curve("b", 0.5, values)])
+    key, first, second = of_class(svg, "known")
+    assert float(key.attrib["x"]) < 30
+    boxes = of_class(svg, "strip")[0].findall("rect")
+    flagged = [box for box in boxes if "class" not in box.attrib]
+    assert float(first.attrib["x"]) + float(first.attrib["width"]) == pytest.approx(
+        float(flagged[1].attrib["x"]), abs=2
+    )
+    assert first.findtext("title") == "a: slices with the finding"
+    assert float(second.attrib["x"]) > float(first.attrib["x"]) + float(first.attrib["width"])
+    description = next(element.text for element in svg if element.attrib.get("id") == "p1-description")
+    assert description is not None
+    assert description.count("3 slices are known to have the finding.") == 1

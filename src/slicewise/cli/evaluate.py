@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import DEFAULT_TASK, add_common_options, terminal_progress
+from slicewise.cli.evaluation import (
+    Evaluation,
+    add_room_options,
+    count,
+    print_evaluation,
+    room_of,
+    with_attributes_of,
+    write_evaluation,
+)
 from slicewise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from slicewise.evaluation.predictions import PredictionTable
-    from slicewise.evaluation.protocol import Differences, Metrics
     from slicewise.evaluation.scoring import Split
     from slicewise.inference.detector import Detector
     from slicewise.progress import Progress
@@ -25,16 +33,19 @@ example:
   slicewise evaluate --predictions slices.csv --labels labels.csv --output results
 
 writes into --output:
+  report.html        all of it to read, with figures, a threshold to move and the worst errors; figures/ as PNG and SVG
   metrics.json       every metric with its 95 % interval (patients resampled)
-  predictions.csv    every slice with its probabilities and labels
+  predictions.csv    every slice with its probabilities, labels and attributes
   with --compare: predictions-NAME.csv of every compared model, and comparison.json with its metrics and with the
   paired differences, MODEL minus the compared one
 
-Patients that a model was trained on are refused. Rows without a label enter no metric.
+Patients, studies and images that a model was trained on are refused. Rows without a label enter no metric.
+--attributes adds subgroups: a CSV with sop_uid, series_uid, study_uid or patient_id, and any other columns; a column
+arrival_minutes says when a study came.
 """
 
-_MODEL_OPTIONS = ("split", "compare", "submission", "sample", "runtime", "allow_seen_patients")
-_FILE_OPTIONS = ("predictions", "labels", "task")
+_MODEL_OPTIONS = ("split", "compare", "submission", "sample", "runtime")
+_FILE_OPTIONS = ("predictions", "labels", "task", "training")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,9 +57,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="slicewise evaluate MODEL DATASET --output DIR [--split test|all] [--compare MODEL]... "
-        "[--submission FILE [--sample FILE]] [--runtime NAME] [--allow-seen-patients] [--resamples N] [--seed S]\n"
-        "       slicewise evaluate --predictions FILE --labels FILE --output DIR [--task NAME|FILE] [--resamples N] "
-        "[--seed S]",
+        "[--submission FILE [--sample FILE]] [--runtime NAME] [--allow-seen-patients] [OPTIONS]\n"
+        "       slicewise evaluate --predictions FILE [--labels FILE] --output DIR [--task NAME|FILE] "
+        "[--training FILE [--allow-seen-patients]] [OPTIONS]",
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="shipped model, model package or run folder")
     parser.add_argument("dataset", nargs="?", type=Path, metavar="DATASET", help="folder made by `slicewise prepare`")
@@ -62,12 +73,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--allow-seen-patients", action="store_true", default=None, help="score patients the model was trained on"
     )
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="CSV as slices.csv of `slicewise predict`")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="CSV with sop_uid (or series, slice_index), labels")
-    parser.add_argument("--task", metavar="NAME|FILE", help=f"task of the predictions (default: {DEFAULT_TASK})")
     parser.add_argument(
-        "--resamples", type=_count, default=1000, metavar="N", help="resamples of the patients (default: %(default)s)"
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="CSV with sop_uid (or series, slice_index), labels; without it columns label_NAME are",
     )
-    parser.add_argument("--seed", type=_count, default=0, metavar="S", help="seed of the resamples (default: 0)")
+    parser.add_argument(
+        "--training", type=Path, metavar="FILE", help="CSV with ids that the model was trained on: they are refused"
+    )
+    parser.add_argument("--task", metavar="NAME|FILE", help=f"task of the predictions (default: {DEFAULT_TASK})")
+    parser.add_argument("--attributes", type=Path, metavar="FILE", help="CSV with more attributes for subgroups")
+    add_room_options(parser)
+    parser.add_argument(
+        "--resamples", type=count, default=1000, metavar="N", help="resamples of the patients (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=count, default=0, metavar="S", help="seed of the resamples (default: 0)")
     add_common_options(parser)
     parser.set_defaults(run=run)
 
@@ -84,20 +105,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
-    return int(text)
-
-
 def _check_call(arguments: argparse.Namespace, *, from_files: bool) -> None:
     given = {name for name in (*_MODEL_OPTIONS, *_FILE_OPTIONS) if getattr(arguments, name) is not None}
     if from_files:
-        if arguments.predictions is None or arguments.labels is None:
-            raise UsageError("--predictions and --labels belong together")
+        if arguments.predictions is None:
+            raise UsageError("--labels goes with --predictions only")
         wrong, form = sorted(given & set(_MODEL_OPTIONS)), "MODEL and DATASET"
         if arguments.model is not None:
             raise UsageError("give either MODEL and DATASET, or --predictions and --labels, not both")
+        if arguments.allow_seen_patients and arguments.training is None:
+            raise UsageError("--allow-seen-patients goes with MODEL and DATASET, or with --training")
     else:
         if arguments.model is None or arguments.dataset is None:
             raise UsageError("give MODEL and DATASET, or --predictions and --labels. See slicewise evaluate --help")
@@ -110,18 +127,33 @@ def _check_call(arguments: argparse.Namespace, *, from_files: bool) -> None:
 
 def _evaluate_files(arguments: argparse.Namespace, progress: Progress) -> None:
     try:
+        from slicewise.evaluation.leakage import shared_with_training
         from slicewise.evaluation.prediction_files import read_predictions
     except ModuleNotFoundError as error:
         raise MissingExtraError("Evaluation", "train") from error
-    from slicewise.evaluation.protocol import evaluate
+    from slicewise.evaluation.evaluate import evaluate
     from slicewise.task import load_task
 
     task = load_task(arguments.task or DEFAULT_TASK)
-    table = read_predictions(arguments.predictions, arguments.labels, task)
-    metrics = evaluate(table, task, resamples=arguments.resamples, seed=arguments.seed, progress=progress)
-    name = arguments.predictions.name
-    _write(arguments.output, {name: table}, {name: metrics}, {})
-    _print(arguments.output, task, {name: metrics}, {})
+    table = with_attributes_of(arguments.attributes, read_predictions(arguments.predictions, arguments.labels, task))
+    leakage = () if arguments.training is None else shared_with_training(table, arguments.training)
+    if leakage and not arguments.allow_seen_patients:
+        raise UsageError(
+            f"{arguments.predictions}: {'; '.join(leakage)}, says {arguments.training}. The figures would be too good. "
+            "Leave these out, or, if that is what you want, use --allow-seen-patients"
+        )
+    metrics = evaluate(
+        table,
+        task,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+        room=room_of(arguments),
+        leakage=leakage,
+        progress=progress,
+    )
+    evaluation = Evaluation(task, {arguments.predictions.name: table}, {arguments.predictions.name: metrics}, {})
+    write_evaluation(arguments.output, evaluation, progress=progress)
+    print_evaluation(arguments.output, evaluation)
 
 
 def _evaluate_models(arguments: argparse.Namespace, progress: Progress) -> None:
@@ -129,8 +161,8 @@ def _evaluate_models(arguments: argparse.Namespace, progress: Progress) -> None:
         from slicewise.data.store import Dataset
     except ModuleNotFoundError as error:
         raise MissingExtraError("Evaluation", "train") from error
-    from slicewise.evaluation.protocol import compare, evaluate
-    from slicewise.evaluation.scoring import predict_dataset, select_records
+    from slicewise.evaluation.evaluate import compare, evaluate
+    from slicewise.evaluation.scoring import leakage, predict_dataset, select_records
     from slicewise.inference.detector import Detector
 
     dataset = Dataset.open(arguments.dataset)
@@ -140,37 +172,38 @@ def _evaluate_models(arguments: argparse.Namespace, progress: Progress) -> None:
     detectors = _named([Detector.load(model, arguments.runtime or "openvino") for model in models])
     # All models are checked before the first of them works through the dataset.
     for detector in detectors.values():
-        select_records(detector, dataset, split, allow_seen_patients=allowed)
-    tables: dict[str, PredictionTable] = {}
-    metrics: dict[str, Metrics] = {}
-    differences: dict[str, Differences] = {}
+        records = select_records(detector, dataset, split, allow_seen_patients=allowed)
+    evaluation = Evaluation(dataset.task, {}, {}, {})
     first = next(iter(detectors))
     for name, detector in detectors.items():
         table = predict_dataset(detector, dataset, split, allow_seen_patients=allowed, progress=progress)
+        table = with_attributes_of(arguments.attributes, table)
         manifest = detector.package.manifest
-        tables[name] = table
-        metrics[name] = evaluate(
+        evaluation.tables[name] = table
+        evaluation.metrics[name] = evaluate(
             table,
             dataset.task,
             thresholds=manifest.thresholds,
             model={"name": name, "version": manifest.version, "digest": detector.package.digest},
             resamples=arguments.resamples,
             seed=arguments.seed,
+            room=room_of(arguments),
+            leakage=leakage(detector, records),
             progress=progress,
         )
         if name != first:
-            differences[name] = compare(
-                tables[first],
+            evaluation.differences[name] = compare(
+                evaluation.tables[first],
                 table,
                 dataset.task,
                 resamples=arguments.resamples,
                 seed=arguments.seed,
                 progress=progress,
             )
-    _write(arguments.output, tables, metrics, differences)
-    _print(arguments.output, dataset.task, metrics, differences)
+    write_evaluation(arguments.output, evaluation, dataset=dataset, progress=progress)
+    print_evaluation(arguments.output, evaluation)
     if arguments.submission is not None:
-        _submit(arguments.submission, arguments.sample, tables[first], dataset.task)
+        _submit(arguments.submission, arguments.sample, evaluation.tables[first], dataset.task)
 
 
 def _named(detectors: Sequence[Detector]) -> dict[str, Detector]:
@@ -184,31 +217,6 @@ def _named(detectors: Sequence[Detector]) -> dict[str, Detector]:
     return named
 
 
-def _write(
-    output: Path,
-    tables: dict[str, PredictionTable],
-    metrics: dict[str, Metrics],
-    differences: dict[str, Differences],
-) -> None:
-    from slicewise.evaluation.prediction_files import write_predictions
-
-    first = next(iter(tables))
-    for name, table in tables.items():
-        write_predictions(output / ("predictions.csv" if name == first else f"predictions-{name}.csv"), table)
-    _write_json(output / "metrics.json", metrics[first])
-    if differences:
-        compared = {name: {"metrics": metrics[name], "difference": found} for name, found in differences.items()}
-        _write_json(output / "comparison.json", {"model": first, "compared": compared})
-
-
-def _write_json(path: Path, content: object) -> None:
-    import msgspec
-
-    from slicewise.files import write_bytes_atomically
-
-    write_bytes_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1))
-
-
 def _submit(path: Path, sample: Path | None, table: PredictionTable, task: Task) -> None:
     from slicewise.data.rsna import write_submission
 
@@ -217,12 +225,3 @@ def _submit(path: Path, sample: Path | None, table: PredictionTable, task: Task)
         f"Submission: {path} ({summary.rows} rows, {summary.filled} of them without a prediction and filled in, "
         f"{summary.unused} predictions not asked for)"
     )
-
-
-def _print(output: Path, task: Task, metrics: dict[str, Metrics], differences: dict[str, Differences]) -> None:
-    from slicewise.evaluation.summary import summarise
-    from slicewise.results import DISCLAIMER
-
-    print(summarise(task, metrics, differences))
-    print(f"Results: {output}")
-    print(DISCLAIMER)

@@ -103,6 +103,20 @@ def flagged_pictures(results: Results, task: Task, progress: Progress = no_progr
     return pictures
 
 
+def jpeg_data_uri(pixels: npt.NDArray[np.float32], width: int, height: int) -> str:
+    """Returns a picture as a data URI.
+
+    Args:
+        pixels: Grey levels in [0, 1], shape (rows, columns).
+        width: Width that it is brought to.
+        height: Height, likewise.
+    """
+    picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).resize((width, height), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+
+
 def _picture_set(
     source: Source | None, item: SliceResult, task: Task, longest_side: int, *, scale: float, anonymous: bool
 ) -> PictureSet:
@@ -122,7 +136,7 @@ def _pictures(header: SliceHeader, values: FloatImages, task: Task, longest_side
         Picture(
             caption=f"{channel.name.capitalize()} window, center {channel.center:g}, width {channel.width:g} {unit}",
             alt=f"{channel.name.capitalize()} window",
-            data_uri=_data_uri(pixels, width, height),
+            data_uri=jpeg_data_uri(pixels, width, height),
             width=width,
             height=height,
         )
@@ -136,10 +150,3 @@ def _size(header: SliceHeader, longest_side: int) -> tuple[int, int]:
     width_mm, height_mm = header.columns * between_columns, header.rows * between_rows
     scale = min(longest_side, max(header.rows, header.columns)) / max(width_mm, height_mm)
     return max(round(width_mm * scale), 1), max(round(height_mm * scale), 1)
-
-
-def _data_uri(pixels: npt.NDArray[np.float32], width: int, height: int) -> str:
-    picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).resize((width, height), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

@@ -30,11 +30,13 @@ class Curve:
         display: Name of the label for people.
         threshold: Operating point, flagged at or above it.
         values: Probability of every slice, in axial order.
+        known: Which slices are known to have the finding; empty where labels are not shown.
     """
 
     display: str
     threshold: float
     values: tuple[float, ...]
+    known: tuple[bool, ...] = ()
 
 
 def axial_profile_svg(
@@ -71,7 +73,7 @@ def axial_profile_svg(
     _draw_thresholds(svg, curves)
     for number, curve in reversed(list(enumerate(curves))):
         _draw_curve(svg, number, curve, axis)
-    _draw_key(svg)
+    _draw_key(svg, with_known=any(curve.known for curve in curves))
     for number, curve in enumerate(curves):
         _draw_strip(svg, number, curve, axis)
     return ET.tostring(svg, encoding="unicode")
@@ -159,7 +161,7 @@ def _draw_curve(svg: ET.Element, number: int, curve: Curve, axis: _Axis) -> None
             _add(dot, "title").text = f"{curve.display}, {name}: {value:.3f}"
 
 
-def _draw_key(svg: ET.Element) -> None:
+def _draw_key(svg: ET.Element, *, with_known: bool) -> None:
     """Says, in the free corner beside the plot, how to read the marks."""
     top = _y(0.62)
     key = _add(svg, "g", **{"class": "key"})
@@ -168,6 +170,9 @@ def _draw_key(svg: ET.Element) -> None:
     _text(key, 24, top + 19, "threshold of the label", "tick")
     _add(key, "path", d=f"M3 {top + 42:.1f}l9 -4.5v9z")
     _text(key, 24, top + 46, "threshold", "tick")
+    if with_known:
+        _add(key, "rect", x="1", y=f"{top + 62:.1f}", width="14", height="16", **{"class": "known"})
+        _text(key, 24, top + 74, "slice with the finding", "tick")
 
 
 def _draw_strip(svg: ET.Element, number: int, curve: Curve, axis: _Axis) -> None:
@@ -183,15 +188,31 @@ def _draw_strip(svg: ET.Element, number: int, curve: Curve, axis: _Axis) -> None
             gap = 1.0 if width > 4 else 0.0
             box = _add(group, "rect", x=f"{x + gap:.1f}", y=f"{y - 5:.1f}", width=f"{width - 2 * gap:.1f}", height="10")
             _add(box, "title").text = f"{curve.display}, {name}: {value:.3f}"
+    _draw_known(group, curve, axis, y)
     _text(group, _WIDTH, y + 4, f"{curve.threshold:.3f}", "tick end")
 
 
+def _draw_known(group: ET.Element, curve: Curve, axis: _Axis, y: float) -> None:
+    """Frames every run of slices that are known to have the finding, higher than the mark of a flagged slice."""
+    runs = itertools.groupby(
+        zip(axis.spans(), curve.known or (False,) * len(axis.names), strict=True), lambda of: of[1]
+    )
+    for is_known, run in runs:
+        if is_known:
+            spans = [span for span, _ in run]
+            left, right = axis.x(spans[0][0]), axis.x(spans[-1][1])
+            box = _add(group, "rect", x=f"{left:.1f}", y=f"{y - 8:.1f}", width=f"{right - left:.1f}", height="16")
+            box.set("class", "known")
+            _add(box, "title").text = f"{curve.display}: slices with the finding"
+
+
 def _describe(curve: Curve, names: Sequence[str]) -> str:
+    known = f" {sum(curve.known)} slices are known to have the finding." if curve.known else ""
     highest = max(curve.values)
     flagged = sum(value >= curve.threshold for value in curve.values)
     return (
         f"{curve.display}: highest {highest:.3f} at {names[curve.values.index(highest)]}, "
-        f"at or above its threshold of {curve.threshold:.3f} on {flagged} of {len(names)} slices."
+        f"at or above its threshold of {curve.threshold:.3f} on {flagged} of {len(names)} slices.{known}"
     )
 
 
