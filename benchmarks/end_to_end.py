@@ -380,7 +380,7 @@ def described(context: TrainingContext, options: Options) -> list[str]:
 
 def markdown(rows: Sequence[Result], task: Task) -> list[str]:
     """Returns the lines of the table: every model, then every difference to the first one."""
-    label = task.label_names[task.any_index or 0]
+    label = task.label_names[task.main_index]
     first, *others = rows
     columns = (
         "model", "weighted log loss", f"slice AUROC, {label}", "parameters", "training, minutes",

@@ -48,7 +48,7 @@ def simulate(task: Task, patients: int, slices: int, seed: int) -> PredictionTab
         if name in PREVALENCE:
             has_finding = generator.random(studies) < PREVALENCE[name] / POSITIVE_SHARE
             targets[:, index] = has_finding[study] & (generator.random(slices) < POSITIVE_SHARE)
-    targets[:, task.any_index or 0] = targets.max(axis=1)
+    targets[:, task.main_index] = targets.max(axis=1)
     noise = generator.normal(0, 1.8, targets.shape) + generator.normal(0, 0.8, (studies, len(task.labels)))[study]
     place = np.arange(slices) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return PredictionTable(

@@ -148,7 +148,7 @@ def count_slices(output: Path, name: str, thickness: float) -> str:
 
 def measure(output: Path, name: str, thicknesses: Sequence[float], task: Task) -> Iterator[Row]:
     """Yields every metric of a model."""
-    label = task.label_names[task.any_index or 0]
+    label = task.label_names[task.main_index]
     reference = read_predictions(folder_of(output, name, REFERENCE) / "predictions.csv", None, task)
     for thickness in thicknesses:
         folder = folder_of(output, name, thickness)

@@ -22,7 +22,7 @@ def simulated_table(task: Task, *, seed: int = 0, noise: float = 1.0, patients: 
     patient = np.repeat(np.arange(patients), SLICES)
     place = np.tile(np.arange(SLICES), patients)
     has = generator.random((patients, labels)) < 0.4
-    main = task.any_index or 0
+    main = task.main_index
     has[:, main] |= np.delete(has, main, axis=1).any(axis=1)
     has[::2] = False
     targets = (has[patient] & ((place >= 3) & (place < 7))[:, None]).astype(np.int8)

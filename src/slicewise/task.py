@@ -227,6 +227,11 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Index of the label that sums up the others, None where the task has no such label."""
         return None if self.any_rule is None else self.label_names.index(self.any_rule.label)
 
+    @property
+    def main_index(self) -> int:
+        """Index of the label that is shown first: the one that sums up the others, else the first."""
+        return self.any_index or 0
+
 
 def shipped_tasks() -> tuple[str, ...]:
     """Returns the names of the tasks that ship with slicewise."""

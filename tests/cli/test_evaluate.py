@@ -76,7 +76,7 @@ def test_a_model_on_the_test_patients_of_a_dataset(
     labels = task.label_names
     columns = (*SLICE_COLUMNS, *labels, *(f"label_{name}" for name in labels))
     assert tuple(rows[0])[: len(columns)] == columns
-    assert {"spacing_mm", "matrix", "axial_place"} <= set(rows[0])
+    assert {"attribute_spacing_mm", "attribute_matrix", "attribute_axial_place"} <= set(rows[0])
     assert len(rows) == 24 * 6
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["n_patients"], metrics["n_studies"], metrics["n_slices"]) == (24, 24, 144)
@@ -94,7 +94,9 @@ def test_a_model_on_the_test_patients_of_a_dataset(
         "predictions.csv",
         "report.html",
     ]
-    assert DISCLAIMER in (output / "report.html").read_text(encoding="utf-8")
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert DISCLAIMER in page
+    assert "No overlap of these data with the training data was found: patients, by their ids alone," in page
 
 
 @pytest.mark.usefixtures("models")
@@ -174,7 +176,6 @@ def test_seen_patients_are_refused_before_anything_is_written(tmp_path: Path, da
     assert not output.exists()
     assert run("leaky", dataset.path, "--output", output, "--allow-seen-patients", "--resamples", 0) == 0
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
-    assert "seen in training" in metrics["warnings"][0]
     assert metrics["weighted_log_loss"]["low"] is None
     assert metrics["leakage"] == ["1 of 24 patients were seen in training"]
 
@@ -186,12 +187,12 @@ def test_ids_of_training_data_are_refused(tmp_path: Path, dataset: Dataset, caps
     training.write_text("patient_id,sop_uid\nP29,x\nP0,y\n", encoding="utf-8")
     output = tmp_path / "second"
     arguments = ("--predictions", tmp_path / "first" / "predictions.csv", "--output", output, "--training", training)
-    with pytest.raises(UsageError, match=r"1 of 24 patients were trained on \(as P29\).*--allow-seen-patients"):
+    with pytest.raises(UsageError, match=r"1 of 24 patients were trained on \(as 'P29'\).*--allow-seen-patients"):
         run(*arguments)
     assert not output.exists()
     capsys.readouterr()
     assert run(*arguments, "--allow-seen-patients", "--resamples", 0) == 0
-    assert capsys.readouterr().out.startswith("LEAKAGE: 1 of 24 patients were trained on (as P29)")
+    assert capsys.readouterr().out.startswith("LEAKAGE: 1 of 24 patients were trained on (as 'P29')")
 
 
 @pytest.mark.usefixtures("models")
@@ -206,6 +207,36 @@ def test_predictions_alone_say_all_that_was_evaluated(tmp_path: Path, dataset: D
     assert second["weighted_log_loss"] == pytest.approx(first["weighted_log_loss"])
     assert second["study_rules"].keys() == first["study_rules"].keys()
     assert second["subgroups"].keys() == first["subgroups"].keys()
+
+
+@pytest.mark.usefixtures("models")
+def test_an_input_is_never_written_over(tmp_path: Path, dataset: Dataset) -> None:
+    run("fusion", dataset.path, "--output", tmp_path, "--resamples", 0)
+    with pytest.raises(UsageError, match=r"predictions\.csv would be written over"):
+        run("--predictions", tmp_path / "predictions.csv", "--output", tmp_path)
+
+
+@pytest.mark.usefixtures("models")
+def test_a_wrong_option_is_told_before_anything_is_scored(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Detector, "predict_input", lambda *_: pytest.fail("scored"))
+    with pytest.raises(UsageError, match="more than one reader can read"):
+        run("fusion", dataset.path, "--output", tmp_path / "a", "--studies-per-hour", 10)
+    with pytest.raises(UsageError, match=r"missing\.csv: there is no such file"):
+        run("fusion", dataset.path, "--output", tmp_path / "a", "--attributes", tmp_path / "missing.csv")
+
+
+@pytest.mark.usefixtures("models")
+def test_a_group_cannot_steer_the_terminal(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attributes = tmp_path / "wards.csv"
+    attributes.write_text("patient_id,ward\nP29,\x1b[2Jicu\n", encoding="utf-8")
+    run("fusion", dataset.path, "--output", tmp_path / "a", "--attributes", attributes, "--resamples", 0)
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\\x1b[2Jicu" in printed
 
 
 @pytest.mark.usefixtures("models")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slicewise.errors import InputError
-from slicewise.evaluation.attribute_files import with_attributes
+from slicewise.evaluation.attribute_files import read_attributes
 from slicewise.evaluation.predictions import PredictionTable
 
 
@@ -18,7 +18,7 @@ def written(path: Path, text: str) -> Path:
 def test_columns_become_attributes_of_the_rows_they_name(table: PredictionTable, tmp_path: Path) -> None:
     known = replace(table, attributes={"sex": ("F",) * len(table), "kernel": ("soft",) * len(table)})
     file = written(tmp_path / "more.csv", "patient_id,sex,ward\npatient0,M, icu \npatient2,,er\n")
-    found = with_attributes(known, file).attributes
+    found = read_attributes(file).added_to(known).attributes
     assert found["kernel"] == known.attributes["kernel"]
     of_patient = {name: {(found["sex"][row], found["ward"][row])} for row, name in enumerate(table.patient_ids)}
     assert of_patient["patient0"] == {("M", "icu")}
@@ -37,4 +37,4 @@ def test_columns_become_attributes_of_the_rows_they_name(table: PredictionTable,
 )
 def test_a_file_that_does_not_fit_is_refused(table: PredictionTable, tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        with_attributes(table, written(tmp_path / "more.csv", text))
+        read_attributes(written(tmp_path / "more.csv", text)).added_to(table)

@@ -12,7 +12,7 @@ from phantom_heads import simple_head
 from scored_dataset import SLICES, small, write_dataset
 from slicewise.data.store import Dataset, SeriesRecord
 from slicewise.data.writing import write_masks
-from slicewise.evaluation.attributes import ATTRIBUTES, hemorrhage_ml, slice_attributes
+from slicewise.evaluation.attributes import ATTRIBUTES, finding_ml, slice_attributes
 from slicewise.evaluation.scoring import prediction_table
 from slicewise.imaging.acquisition import Acquisition
 from slicewise.phantom import study as study_module
@@ -110,27 +110,27 @@ def test_the_volume_is_share_of_cells_times_area_times_reach(dataset: Dataset) -
     changed, record = with_record(dataset, labels=labels, row_positions_mm=(0.0, 10.0, 30.0))
     record = write_masks(changed.path, record, masks)
     cell_mm2 = (8 * dataset.task.preprocessing.pixel_mm) ** 2
-    assert hemorrhage_ml(changed, record) == pytest.approx((1.0 * 10.0 + 0.2 * 15.0) * cell_mm2 / 1000)
+    assert finding_ml(changed, record) == pytest.approx((1.0 * 10.0 + 0.2 * 15.0) * cell_mm2 / 1000)
     duplicate = msgspec.structs.replace(record, row_positions_mm=(0.0, 0.0, 4.0), duplicate_rank=(0, 1, 0))
-    assert hemorrhage_ml(changed, duplicate) == pytest.approx(4.0 * cell_mm2 / 1000)
+    assert finding_ml(changed, duplicate) == pytest.approx(4.0 * cell_mm2 / 1000)
 
 
 def test_a_single_place_reaches_as_far_as_its_slice_is_thick(dataset: Dataset) -> None:
     changes = {"labels": ((1, 1),) * SLICES, "row_positions_mm": (0.0,) * 3, "duplicate_rank": (0, 1, 2)}
     changed, record = with_record(dataset, **changes)
     record = write_masks(changed.path, record, np.full((3, 2, 1, 1), 255, np.uint8))
-    assert hemorrhage_ml(changed, record) is None
+    assert finding_ml(changed, record) is None
     thick = msgspec.structs.replace(record, acquisition=Acquisition(slice_thickness_mm=5.0))
-    assert hemorrhage_ml(changed, thick) == pytest.approx(5.0 * (8 * dataset.task.preprocessing.pixel_mm) ** 2 / 1000)
+    assert finding_ml(changed, thick) == pytest.approx(5.0 * (8 * dataset.task.preprocessing.pixel_mm) ** 2 / 1000)
 
 
 def test_without_masks_only_negative_series_have_a_volume(dataset: Dataset) -> None:
     negative, positive, unknown = ((0, 0),) * SLICES, ((1, 1),) * SLICES, ((-1, -1),) * SLICES
-    assert of(dataset, "hemorrhage_ml", labels=negative) == ("0",) * SLICES
-    assert of(dataset, "hemorrhage_ml", labels=positive) == ("",) * SLICES
-    assert of(dataset, "hemorrhage_ml", labels=unknown) == ("",) * SLICES
-    assert of(dataset, "hemorrhage_ml", labels=unknown, study_labels=(-1, 0)) == ("0",) * SLICES
-    assert of(dataset, "hemorrhage_ml", labels=unknown, study_labels=(0, 1)) == ("",) * SLICES
+    assert of(dataset, "finding_ml", labels=negative) == ("0",) * SLICES
+    assert of(dataset, "finding_ml", labels=positive) == ("",) * SLICES
+    assert of(dataset, "finding_ml", labels=unknown) == ("",) * SLICES
+    assert of(dataset, "finding_ml", labels=unknown, study_labels=(-1, 0)) == ("0",) * SLICES
+    assert of(dataset, "finding_ml", labels=unknown, study_labels=(0, 1)) == ("",) * SLICES
 
 
 @pytest.fixture
@@ -148,6 +148,6 @@ def test_volumes_of_phantoms_are_those_that_were_planted(tmp_path: Path) -> None
     for index in range(4):
         study = generate_study(3, index, parameters)
         expected[study.volume.series_uid] = sum(study.volumes_ml.values())
-    found = {record.series_uid: hemorrhage_ml(dataset, record) for record in dataset.records}
+    found = {record.series_uid: finding_ml(dataset, record) for record in dataset.records}
     assert found == pytest.approx(expected, rel=0.08, abs=0.3)
     assert max(expected.values()) > 5

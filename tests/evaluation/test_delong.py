@@ -80,3 +80,12 @@ def test_without_a_difference_the_p_value_is_uniform() -> None:
         first, second, targets = two_models(80, seed, gain=0.0)
         p_values.append(compare_auroc(first, second, targets.astype(np.int8), np.arange(80)).p_value)
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
+
+
+def test_rows_that_tell_nothing_about_the_error_give_no_p_value() -> None:
+    targets, perfect, constant = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]), np.full(4, 0.5)
+    for other, value in ((constant, 0.5), (1 - perfect, 1.0)):
+        found = compare_auroc(perfect, other, targets, np.arange(4))
+        assert found.value == value
+        assert math.isnan(found.p_value)
+        assert all(math.isnan(end) for end in found.interval)

@@ -25,3 +25,11 @@ def test_what_is_not_defined_has_no_p_value() -> None:
 def test_an_estimate_has_the_interval_of_its_resamples() -> None:
     found = estimate(0.5, np.linspace(0, 1, 1001))
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.025, 0.975))
+
+
+def test_a_distance_that_chance_makes_larger_has_a_reflected_interval() -> None:
+    # Resamples of a distance of 0.02 lie about 0.03: the truth lies as far below 0.02 as they lie above.
+    found = estimate(0.02, np.linspace(0.02, 0.04, 1001), is_biased=True)
+    assert (found.value, found.low, found.high) == pytest.approx((0.02, 0.04 - 0.0395, 0.04 - 0.0205), abs=1e-3)
+    near_zero = estimate(0.01, np.linspace(0.02, 0.05, 1001), is_biased=True)
+    assert (near_zero.low, near_zero.high) == (0.0, 0.01)

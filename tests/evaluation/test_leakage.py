@@ -20,9 +20,9 @@ def test_every_shared_kind_of_id_is_told(table: PredictionTable, tmp_path: Path)
         "patient_id,series,sop_uid\npatient3,x,y\npatient4,series-of-study4,sop1\nsomebody,,sop2\n",
     )
     assert shared_with_training(table, training) == (
-        "2 of 15 patients were trained on (as patient3)",
-        "1 of 16 series were trained on (as series-of-study4)",
-        "2 of 180 images were trained on (as sop1)",
+        "2 of 15 patients were trained on (as 'patient3')",
+        "1 of 16 series were trained on (as 'series-of-study4')",
+        "2 of 180 images were trained on (as 'sop1')",
     )
 
 

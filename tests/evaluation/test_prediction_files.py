@@ -173,8 +173,17 @@ def test_labels_of_studies_and_attributes_are_read_back(tmp_path: Path, table: P
     found = read_predictions(tmp_path / "p.csv", None, task)
     assert found.study_targets is not None
     np.testing.assert_array_equal(found.study_targets, given)
-    # A column that is not known by its name might be anything: --attributes takes it.
-    assert dict(found.attributes) == {name: attributes[name] for name in ("sex", "arrival_minutes")}
+    assert dict(found.attributes) == attributes
+
+
+def test_attributes_that_are_known_by_name_need_no_prefix(tmp_path: Path, task: Task) -> None:
+    predictions = write(
+        tmp_path / "p.csv",
+        """series,slice_index,edema,lesion,label_edema,label_lesion,sex,remark
+        a,0,0.1,0.2,0,0,F,x
+        a,1,0.3,0.4,0,1,,x""",
+    )
+    assert dict(read_predictions(predictions, None, task).attributes) == {"sex": ("F", "")}
 
 
 def test_a_study_with_two_labels_is_refused(tmp_path: Path, table: PredictionTable, task: Task) -> None:

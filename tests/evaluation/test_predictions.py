@@ -145,15 +145,11 @@ def test_attributes_need_one_text_a_slice(table: PredictionTable) -> None:
         replace(table, attributes={"sex": ("F",)})
 
 
-def test_joined_tables_keep_what_all_of_them_know(table: PredictionTable) -> None:
+def test_joined_tables_keep_what_one_of_them_knows(table: PredictionTable) -> None:
     first = replace(table, study_targets=table.targets, attributes={"sex": ("F",) * 180, "kernel": ("a",) * 180})
-    renamed = replace(
-        table,
-        sop_uids=tuple(f"other{uid}" for uid in table.sop_uids),
-        study_targets=table.targets,
-        attributes={"sex": ("M",) * 180},
-    )
+    renamed = replace(table, sop_uids=tuple(f"other{uid}" for uid in table.sop_uids), attributes={"sex": ("M",) * 180})
     joined = concatenate([first, renamed])
-    assert dict(joined.attributes) == {"sex": ("F",) * 180 + ("M",) * 180}
+    assert dict(joined.attributes) == {"sex": ("F",) * 180 + ("M",) * 180, "kernel": ("a",) * 180 + ("",) * 180}
     assert joined.study_targets is not None
-    assert joined.study_targets.shape == (360, 2)
+    np.testing.assert_array_equal(joined.study_targets[:180], table.targets)
+    assert np.all(joined.study_targets[180:] == -1)

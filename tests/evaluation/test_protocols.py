@@ -80,7 +80,7 @@ def test_studies_of_cq500_are_scored_by_their_highest_slice(written: Path, tmp_p
     outcome = run_protocol(call(written, tmp_path, "cq500"), DETECTOR)
     report, task = outcome.report, outcome.dataset.task
     assert (report.n_patients, report.n_studies, report.n_series) == (STUDIES, STUDIES, STUDIES)
-    any_name = task.label_names[task.any_index or 0]
+    any_name = task.label_names[task.main_index]
     counts = report.counts["study"][any_name]
     assert counts.positive > 0
     assert counts.negative > 0
@@ -103,6 +103,8 @@ def test_studies_of_cq500_are_scored_by_their_highest_slice(written: Path, tmp_p
         "resamples": 20,
         "scored_share": 1.0,
         "labels": "reads.csv",
+        "studies_per_hour": 6.0,
+        "minutes_per_study": 8.0,
         "runtime": "grey",
     }
 

@@ -11,7 +11,7 @@ from scipy.special import expit
 from scored_dataset import grey_value_detector, small, write_dataset
 from slicewise.data.store import Dataset
 from slicewise.errors import UsageError
-from slicewise.evaluation.scoring import predict_dataset, select_records
+from slicewise.evaluation.scoring import leakage, leakage_search, predict_dataset, select_records
 from slicewise.task import Label, Task
 
 
@@ -54,7 +54,10 @@ def test_patients_of_the_training_are_refused(dataset: Dataset) -> None:
     with pytest.raises(UsageError, match=r"2 of 5 patients were seen"):
         predict_dataset(detector, dataset, "all")
     table = predict_dataset(detector, dataset, allow_seen_patients=True)
-    assert table.warnings == ("1 of 2 patients were seen in training: the numbers are too good",)
+    assert len(table) == 12
+    held_out = [record for record in dataset.records if dataset.splits[record.patient_id] == "test"]
+    assert leakage(detector, held_out) == ("1 of 2 patients were seen in training",)
+    assert leakage_search(detector).startswith("patients, by their ids alone,")
 
 
 def test_a_model_of_another_task_is_refused(dataset: Dataset) -> None:

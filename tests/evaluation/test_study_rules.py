@@ -78,3 +78,12 @@ def test_the_learned_rule_never_learns_from_the_patient_it_scores(table: Predict
 
 def test_few_patients_have_no_learned_rule(table: PredictionTable, task: Task) -> None:
     assert LEARNED not in score_studies(many_studies(table, 12), task)
+
+
+def test_a_label_too_rare_to_learn_is_not_measured_as_learned(table: PredictionTable, task: Task) -> None:
+    scored = many_studies(table, 60)
+    targets = scored.targets.copy()
+    targets[50:, 1] = 0
+    learned = score_studies(replace(scored, targets=targets), task)[LEARNED]
+    assert set(learned.targets[:, 0].tolist()) == {0, 1}
+    assert set(learned.targets[:, 1].tolist()) == {-1}

@@ -40,7 +40,7 @@ def large(table: PredictionTable) -> PredictionTable:
         attributes={
             "manufacturer": tuple("GE" if number < 40 else "Philips" for number in patient),
             "age_years": tuple("" if number == 0 else str(30 + number) for number in patient),
-            "hemorrhage_ml": tuple("0" if number % 2 else str(number / 4 + 0.5) for number in patient),
+            "finding_ml": tuple("0" if number % 2 else str(number / 4 + 0.5) for number in patient),
             "axial_place": tuple("first or last two" if row % SLICES == 0 else "between" for row in range(count)),
         },
     )
@@ -74,7 +74,7 @@ def test_a_group_of_few_patients_has_no_figure_and_says_so(large: PredictionTabl
 
 
 def test_sizes_part_the_positives_and_share_all_negatives(large: PredictionTable, task: Task) -> None:
-    groups = measure_subgroups(large, task, patient_multiplicities(PATIENTS, 10, 0), threshold=0.5)["hemorrhage_ml"]
+    groups = measure_subgroups(large, task, patient_multiplicities(PATIENTS, 10, 0), threshold=0.5)["finding_ml"]
     assert [group.group for group in groups] == ["below 1 ml", "1 to 5 ml", "5 to 30 ml"]
     assert all(group.study.negative == 30 for group in groups)
     assert sum(group.study.positive for group in groups) == 30
@@ -96,7 +96,7 @@ def test_a_number_that_is_not_known_belongs_to_no_band(large: PredictionTable) -
 @given(number=st.floats(0, 1000), name=st.sampled_from(sorted(BANDS)))
 def test_every_number_lies_in_the_band_that_names_it(number: float, name: str) -> None:
     codes, names = group_codes(name, [str(number)])
-    if name == "hemorrhage_ml" and number == 0:
+    if name == "finding_ml" and number == 0:
         assert codes[0] == -1
         return
     limits = BANDS[name].limits
@@ -116,3 +116,29 @@ def test_rare_values_are_put_together() -> None:
 def test_an_attribute_that_nobody_knows_is_left_out(large: PredictionTable, task: Task) -> None:
     unknown = replace(large, attributes={"sex": ("",) * len(large)})
     assert measure_subgroups(unknown, task, patient_multiplicities(PATIENTS, 5, 0), threshold=0.5) == {}
+
+
+def test_a_study_of_two_kernels_counts_in_neither(large: PredictionTable, task: Task) -> None:
+    kernels = ["soft"] * len(large)
+    kernels[0] = "bone"
+    soft = measure_subgroups(
+        replace(large, attributes={"kernel": tuple(kernels)}), task, patient_multiplicities(PATIENTS, 10, 0), 0.5
+    )["kernel"][1]
+    assert soft.group == "soft"
+    assert soft.study.positive + soft.study.negative == PATIENTS - 1
+    assert "study_auroc" in soft.metrics
+
+
+def test_subtypes_of_studies_share_the_studies_without_a_finding(large: PredictionTable, task: Task) -> None:
+    patient = np.arange(len(large)) // SLICES
+    given = np.zeros_like(large.targets)
+    given[patient % 2 == 0, 1] = 1
+    of_studies = replace(
+        large,
+        targets=np.full_like(large.targets, -1),
+        study_targets=given,
+        attributes={"subtypes": tuple("none" if number % 2 else "single" for number in patient)},
+    )
+    (single,) = measure_subgroups(of_studies, task, patient_multiplicities(PATIENTS, 10, 0), 0.5)["subtypes"]
+    assert (single.study.positive, single.study.negative) == (30, 30)
+    assert "study_auroc" in single.metrics

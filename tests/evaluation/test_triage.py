@@ -55,10 +55,24 @@ def test_a_flag_that_says_nothing_saves_nothing() -> None:
     assert expected.positive == pytest.approx(expected.first_come)
 
 
-@pytest.mark.parametrize(("rate", "minutes"), [(10.0, 6.0), (0.0, 6.0), (6.0, -1.0), (float("nan"), 5.0)])
-def test_a_room_that_cannot_keep_up_is_refused(rate: float, minutes: float) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(("rate", "minutes"), [(0.0, 6.0), (6.0, -1.0), (float("nan"), 5.0)])
+def test_a_room_needs_times_above_zero(rate: float, minutes: float) -> None:
+    with pytest.raises(UsageError, match="must be above 0"):
         ReadingRoom(rate, minutes)
+
+
+def test_a_room_that_cannot_keep_up_is_refused_unless_arrivals_are_recorded(table: PredictionTable, task: Task) -> None:
+    room = ReadingRoom(10.0, 6.0)
+    with pytest.raises(UsageError, match="more than one reader can read"):
+        evaluate(table, task, resamples=0, room=room)
+    timed = replace(table, attributes={"arrival_minutes": ("3",) * len(table)})
+    assert evaluate(timed, task, resamples=0, room=room).triage is not None
+
+
+def test_two_arrivals_of_one_study_are_refused(table: PredictionTable, task: Task) -> None:
+    timed = replace(table, attributes={"arrival_minutes": tuple(map(str, range(len(table))))})
+    with pytest.raises(UsageError, match="a study has two of them"):
+        evaluate(timed, task, resamples=0)
 
 
 def test_means_count_studies_as_often_as_they_are_drawn() -> None:

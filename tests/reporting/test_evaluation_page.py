@@ -191,7 +191,7 @@ def test_a_bare_evaluation_says_what_is_missing(table: PredictionTable, task: Ta
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     for sentence in (
         "Model this model",
-        "No overlap of these data with the training data is known.",
+        "Whether these data and the training data overlap was not checked",
         "There is no warning about predictions or labels.",
         "No operating point was measured.",
         "Study rules were not compared.",
@@ -212,7 +212,7 @@ def test_one_class_alone_has_a_page(task: Task, tmp_path: Path) -> None:
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "so that there is no curve" in page.text
     assert "so that there is nothing to explore" in page.text
-    assert "Every slice with the finding is flagged." in page.text
+    assert "No slice is known to be with the finding." in page.text
     assert page.scripts == []
 
 

@@ -21,7 +21,7 @@ def metrics(task: Task) -> Metrics:
 
 
 def with_slope(metrics: Metrics, task: Task, slope: Estimate) -> Metrics:
-    name = task.label_names[task.any_index or 0]
+    name = task.label_names[task.main_index]
     return msgspec.structs.replace(metrics, slice=metrics.slice | {name: {"calibration_slope": slope}})
 
 

@@ -14,6 +14,8 @@ from slicewise.cli.evaluation import (
     add_room_options,
     count,
     print_evaluation,
+    read_attributes_of,
+    refuse_own_inputs,
     room_of,
     with_attributes_of,
     write_evaluation,
@@ -95,6 +97,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs `evaluate`."""
+    inputs = (arguments.predictions, arguments.labels, arguments.attributes, arguments.training)
+    refuse_own_inputs(arguments.output, inputs)
     from_files = arguments.predictions is not None or arguments.labels is not None
     _check_call(arguments, from_files=from_files)
     progress = terminal_progress(quiet=arguments.quiet)
@@ -135,13 +139,15 @@ def _evaluate_files(arguments: argparse.Namespace, progress: Progress) -> None:
     from slicewise.task import load_task
 
     task = load_task(arguments.task or DEFAULT_TASK)
-    table = with_attributes_of(arguments.attributes, read_predictions(arguments.predictions, arguments.labels, task))
+    attributes = read_attributes_of(arguments.attributes)
+    table = with_attributes_of(attributes, read_predictions(arguments.predictions, arguments.labels, task))
     leakage = () if arguments.training is None else shared_with_training(table, arguments.training)
     if leakage and not arguments.allow_seen_patients:
         raise UsageError(
             f"{arguments.predictions}: {'; '.join(leakage)}, says {arguments.training}. The figures would be too good. "
             "Leave these out, or, if that is what you want, use --allow-seen-patients"
         )
+    compared = "" if arguments.training is None else f"ids were compared with those of {arguments.training.name}"
     metrics = evaluate(
         table,
         task,
@@ -149,6 +155,7 @@ def _evaluate_files(arguments: argparse.Namespace, progress: Progress) -> None:
         seed=arguments.seed,
         room=room_of(arguments),
         leakage=leakage,
+        leakage_search=compared,
         progress=progress,
     )
     evaluation = Evaluation(task, {arguments.predictions.name: table}, {arguments.predictions.name: metrics}, {})
@@ -162,9 +169,13 @@ def _evaluate_models(arguments: argparse.Namespace, progress: Progress) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtraError("Evaluation", "train") from error
     from slicewise.evaluation.evaluate import compare, evaluate
-    from slicewise.evaluation.scoring import leakage, predict_dataset, select_records
+    from slicewise.evaluation.scoring import leakage, leakage_search, predict_dataset, select_records
     from slicewise.inference.detector import Detector
 
+    # What may be wrong with the call is found before hours of scoring.
+    attributes, room = read_attributes_of(arguments.attributes), room_of(arguments)
+    if attributes is None:
+        room.check_load()
     dataset = Dataset.open(arguments.dataset)
     split: Split = arguments.split or "test"
     allowed = bool(arguments.allow_seen_patients)
@@ -177,7 +188,7 @@ def _evaluate_models(arguments: argparse.Namespace, progress: Progress) -> None:
     first = next(iter(detectors))
     for name, detector in detectors.items():
         table = predict_dataset(detector, dataset, split, allow_seen_patients=allowed, progress=progress)
-        table = with_attributes_of(arguments.attributes, table)
+        table = with_attributes_of(attributes, table)
         manifest = detector.package.manifest
         evaluation.tables[name] = table
         evaluation.metrics[name] = evaluate(
@@ -187,8 +198,9 @@ def _evaluate_models(arguments: argparse.Namespace, progress: Progress) -> None:
             model={"name": name, "version": manifest.version, "digest": detector.package.digest},
             resamples=arguments.resamples,
             seed=arguments.seed,
-            room=room_of(arguments),
+            room=room,
             leakage=leakage(detector, records),
+            leakage_search=leakage_search(detector),
             progress=progress,
         )
         if name != first:

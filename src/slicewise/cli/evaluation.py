@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slicewise.cli.terminal import printable
+from slicewise.errors import UsageError
 from slicewise.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from slicewise.data.store import Dataset
+    from slicewise.evaluation.attribute_files import AttributeFile
     from slicewise.evaluation.evidence import Differences, Metrics
     from slicewise.evaluation.predictions import PredictionTable
     from slicewise.evaluation.triage import ReadingRoom
@@ -67,13 +71,35 @@ def room_of(arguments: argparse.Namespace) -> ReadingRoom:
     return ReadingRoom(arguments.studies_per_hour, arguments.minutes_per_study)
 
 
-def with_attributes_of(path: Path | None, table: PredictionTable) -> PredictionTable:
+def with_attributes_of(attributes: AttributeFile | None, table: PredictionTable) -> PredictionTable:
     """Adds the attributes of a file, if one is given."""
-    if path is None:
-        return table
-    from slicewise.evaluation.attribute_files import with_attributes
+    return table if attributes is None else attributes.added_to(table)
 
-    return with_attributes(table, path)
+
+def read_attributes_of(path: Path | None) -> AttributeFile | None:
+    """Reads a file of attributes, if one is given.
+
+    Raises:
+        UsageError: If there is no such file.
+        InputError: If it cannot be used.
+    """
+    if path is None:
+        return None
+    from slicewise.evaluation.attribute_files import read_attributes
+
+    return read_attributes(path)
+
+
+def refuse_own_inputs(output: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuses an output folder in which a file to read would be written over.
+
+    Raises:
+        UsageError: If it is one.
+    """
+    written = {(output / name).resolve() for name in ("predictions.csv", "metrics.json", "comparison.json")}
+    for path in inputs:
+        if path is not None and path.resolve() in written:
+            raise UsageError(f"--output {output}: {path} would be written over. Choose another folder")
 
 
 def write_evaluation(
@@ -127,6 +153,8 @@ def print_evaluation(output: Path, evaluation: Evaluation) -> None:
     from slicewise.evaluation.summary import summarise
     from slicewise.results import DISCLAIMER
 
-    print(summarise(evaluation.task, evaluation.metrics, evaluation.differences))
+    # Groups and ids come out of headers and files: none of them may steer the terminal.
+    for line in summarise(evaluation.task, evaluation.metrics, evaluation.differences).splitlines():
+        print(printable(line))
     print(f"Results: {output}, report: {output / 'report.html'}")
     print(DISCLAIMER)

@@ -116,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         room=room_of(arguments),
     )
     call.check()
+    call.room.check_load()
     progress = terminal_progress(quiet=arguments.quiet)
     outcome = run_protocol(call, Detector.load(arguments.model, arguments.runtime), progress)
     name = outcome.report.model["name"]

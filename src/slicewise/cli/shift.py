@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import add_common_options, terminal_progress
+from slicewise.cli.evaluation import count
+from slicewise.cli.terminal import printable
 from slicewise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +57,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--runtime", choices=("openvino", "onnxruntime", "torch"), default="openvino", help="engine")
     parser.add_argument("--json", action="store_true", help="print shift.json instead of tables")
     parser.add_argument(
-        "--resamples", type=_count, default=1000, metavar="N", help="resamples of the patients (default: %(default)s)"
+        "--resamples", type=count, default=1000, metavar="N", help="resamples of the patients (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=_count, default=0, metavar="S", help="seed of resamples and folds (default: 0)")
+    parser.add_argument("--seed", type=count, default=0, metavar="S", help="seed of resamples and folds (default: 0)")
     add_common_options(parser)
     parser.set_defaults(run=run)
 
@@ -88,12 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
     if measured is not None and arguments.recalibrate is not None:
         _recalibrate(arguments, detector, dataset, site, measured)
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
-    return int(text)
 
 
 def _reference(detector: Detector, path: Path | None, patients: set[str], progress: Progress) -> Reference:
@@ -191,7 +187,8 @@ def _write(arguments: argparse.Namespace, report: ShiftReport, detector: Detecto
     if arguments.json:
         print(content.decode())
         return
-    print(summarise_shift(report, detector.task))
+    for line in summarise_shift(report, detector.task).splitlines():
+        print(printable(line))
     print(f"Results: {path}")
     print(DISCLAIMER)
 

@@ -11,7 +11,7 @@ they are read once, and of series without the finding not at all. Values of imag
 | tilt_degrees | angle between the slice normal and the patient's axis |
 | matrix | rows x columns of the original image |
 | age_years, sex | of the patient at the time of the study |
-| hemorrhage_ml | volume of the findings within its series, where it has masks; 0 without a finding |
+| finding_ml | volume of the findings within its series, where it has masks; 0 without a finding |
 | subtypes | how many findings it shows: "none", "single" or "several", beside the label that sums up the others |
 | axial_place | "first or last two" rows of the network input in its series, which lack neighbours, or "between" |
 """
@@ -40,7 +40,7 @@ ATTRIBUTES = (
     "matrix",
     "age_years",
     "sex",
-    "hemorrhage_ml",
+    "finding_ml",
     "subtypes",
     "axial_place",
 )
@@ -79,7 +79,7 @@ def slice_attributes(dataset: Dataset, records: Sequence[SeriesRecord]) -> dict[
     return {name: tuple(texts) for name, texts in columns.items()}
 
 
-def hemorrhage_ml(dataset: Dataset, record: SeriesRecord) -> float | None:
+def finding_ml(dataset: Dataset, record: SeriesRecord) -> float | None:
     """Returns the volume of the findings within a series, in ml.
 
     A cell of the masks counts with the share of it that the label which sums up the others fills (without one: that any
@@ -121,7 +121,7 @@ def _of_series(dataset: Dataset, record: SeriesRecord) -> dict[str, str]:
         "matrix": f"{record.matrix[0]} x {record.matrix[1]}",
         "age_years": _number(acquisition.age_years, 1),
         "sex": acquisition.sex,
-        "hemorrhage_ml": _number(hemorrhage_ml(dataset, record), 3),
+        "finding_ml": _number(finding_ml(dataset, record), 3),
     }
 
 

@@ -15,6 +15,7 @@ from scipy import stats
 
 from slicewise.evaluation.metrics import Floats, Probabilities, Targets, known_rows
 
+_ROUNDING = 1e-12
 _LEVEL_QUANTILE = float(stats.norm.ppf(0.975))
 
 
@@ -24,8 +25,9 @@ class AurocDifference:
 
     Attributes:
         value: The difference.
-        standard_error: Its standard error; 0 where the two orders of the rows are the same.
-        p_value: Two-sided, of the hypothesis that there is no difference; 1 where the standard error is 0.
+        standard_error: Its standard error; 0 where the two orders of the rows are the same, nan where the rows tell
+            nothing about it, as for two models of which one is perfect and the other constant.
+        p_value: Two-sided, of the hypothesis that there is no difference.
     """
 
     value: float
@@ -100,6 +102,7 @@ def compare_auroc(
     auroc, covariance = auroc_covariance(np.stack((values, others), axis=1), truth, owners)
     value = float(auroc[0] - auroc[1])
     error = math.sqrt(max(0.0, float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])))
-    if error < 1e-12:  # the same order, but for rounding
-        return AurocDifference(value, 0.0, 1.0)
+    if error < _ROUNDING:
+        error, p_value = (0.0, 1.0) if abs(value) < _ROUNDING else (math.nan, math.nan)
+        return AurocDifference(value, error, p_value)
     return AurocDifference(value, error, float(2.0 * stats.norm.sf(abs(value) / error)))

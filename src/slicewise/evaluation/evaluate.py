@@ -47,6 +47,7 @@ def evaluate(
     seed: int = 0,
     room: ReadingRoom | None = None,
     leakage: Sequence[str] = (),
+    leakage_search: str = "",
     progress: Progress = no_progress,
 ) -> Metrics:
     """Measures predictions against their labels, on slices and on studies.
@@ -60,6 +61,7 @@ def evaluate(
         seed: Seed of the resamples.
         room: For whom triage is worked out; None for the usual one.
         leakage: What predictions and training data are known to share, kept in the result.
+        leakage_search: What was compared to find it, likewise; "" where nothing was.
         progress: Reports on labels.
 
     Raises:
@@ -76,7 +78,7 @@ def evaluate(
         measured[level][name] = measure_label(
             rows.probabilities[:, index], rows.targets[:, index], rows.patients, draws, of_model.get(name)
         )
-    main = task.label_names[task.any_index or 0]
+    main = task.label_names[task.main_index]
     return Metrics(
         n_patients=len(table.patients),
         n_studies=len(levels["study"].patients),
@@ -106,6 +108,7 @@ def evaluate(
         model=dict(model or {}),
         warnings=table.warnings,
         leakage=tuple(leakage),
+        leakage_search=leakage_search,
         disclaimer=DISCLAIMER,
     )
 

@@ -157,6 +157,7 @@ class Metrics(msgspec.Struct, frozen=True):
         model: Name, version and digest of the model, as far as known.
         warnings: What a reader should know about how predictions and labels came together.
         leakage: What predictions and training data share, one sentence each; empty where nothing was found.
+        leakage_search: What was compared to find it, in words; "" where nothing was.
         disclaimer: What these figures are not.
         schema_version: `METRICS_SCHEMA_VERSION`.
     """
@@ -178,6 +179,7 @@ class Metrics(msgspec.Struct, frozen=True):
     model: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     leakage: tuple[str, ...] = ()
+    leakage_search: str = ""
     disclaimer: str = ""
     schema_version: int = METRICS_SCHEMA_VERSION
 
@@ -231,9 +233,19 @@ def metrics_schema() -> dict[str, Any]:
     return msgspec.json.schema(Metrics)
 
 
-def estimate(value: float, resampled: Floats) -> Estimate:
-    """Returns a number with its interval from its values in the resamples."""
+def estimate(value: float, resampled: Floats, *, is_biased: bool = False) -> Estimate:
+    """Returns a number with its interval from its values in the resamples.
+
+    Args:
+        value: The number.
+        resampled: Shape (resamples,).
+        is_biased: It is a distance, never below 0 and too large by chance. A resample is too large once more, so the
+            interval is reflected about the number (the basic interval, Davison and Hinkley 1997, section 5.2), ends at
+            0, and is never without the number itself.
+    """
     low, high = percentile_interval(resampled) if math.isfinite(value) else (math.nan, math.nan)
+    if is_biased and math.isfinite(low):
+        low, high = min(value, max(0.0, 2.0 * value - high)), max(value, 2.0 * value - low)
     return Estimate(*map(or_none, (value, low, high)))
 
 

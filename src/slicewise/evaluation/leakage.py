@@ -49,5 +49,5 @@ def shared_with_training(table: PredictionTable, training: Path) -> tuple[str, .
         known = {value.strip() for value in frame[column].drop_nulls().to_list()} - {""}
         shared = sorted(set(own) & known)
         if shared:
-            found.append(f"{len(shared)} of {len(set(own))} {what} were trained on (as {shared[0]})")
+            found.append(f"{len(shared)} of {len(set(own))} {what} were trained on (as {shared[0]!r})")
     return tuple(found)

@@ -16,17 +16,8 @@ from slicewise.evaluation.reliability import calibration_line
 from slicewise.evaluation.statistics import probability_statistics, threshold_statistic
 from slicewise.evaluation.sweep import FlaggedCounts, Sweep, SweptCounts
 
-RANKING_METRICS = ("auroc", "average_precision")
-PROBABILITY_METRICS = (
-    "log_loss",
-    "brier",
-    "ece",
-    "brier_reliability",
-    "brier_resolution",
-    "brier_uncertainty",
-    "calibration_slope",
-    "calibration_intercept",
-)
+DISTANCES = ("ece", "brier_reliability", "brier_resolution")
+"""Sums of squares or of absolute values over bins: chance alone makes them larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +34,10 @@ class Resampled:
 
     def estimates(self) -> dict[str, Estimate]:
         """Returns the metrics with their intervals."""
-        return {name: estimate(value, self.resampled[name]) for name, value in self.values.items()}
+        return {
+            name: estimate(value, self.resampled[name], is_biased=name in DISTANCES)
+            for name, value in self.values.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)

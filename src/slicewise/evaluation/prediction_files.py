@@ -22,6 +22,7 @@ from slicewise.task import Task
 
 LABEL_PREFIX = "label_"
 STUDY_LABEL_PREFIX = "study_label_"
+ATTRIBUTE_PREFIX = "attribute_"
 
 _TEXT_COLUMNS = ("patient_id", "study_uid", "series_uid", "sop_uid", "file")
 _WHOLE_COLUMNS = ("frame", "slice_index")
@@ -31,8 +32,8 @@ _KEYS = ("series_uid", "sop_uid", "frame", "slice_index")
 def write_predictions(path: Path, table: PredictionTable) -> None:
     """Writes `predictions.csv`: the columns of `slices.csv`, then one `label_<name>` a label, empty where unknown.
 
-    Where studies have labels of their own, one `study_label_<name>` follows a label; then come the attributes.
-    Probabilities are written with all their digits: reading them gives the same metrics.
+    Where studies have labels of their own, one `study_label_<name>` follows a label; then comes one `attribute_<name>`
+    an attribute. Probabilities are written with all their digits: reading them gives the same metrics.
     """
     columns: dict[str, object] = {
         "patient_id": table.patient_ids,
@@ -51,7 +52,7 @@ def write_predictions(path: Path, table: PredictionTable) -> None:
         of_studies = [f"{STUDY_LABEL_PREFIX}{name}" for name in table.label_names]
         columns |= {name: table.study_targets[:, index] for index, name in enumerate(of_studies)}
         labels += of_studies
-    columns |= {name: texts for name, texts in table.attributes.items() if name not in columns}
+    columns |= {f"{ATTRIBUTE_PREFIX}{name}": texts for name, texts in table.attributes.items()}
     unknown = pl.col(labels).replace(UNKNOWN, None)
     with write_atomically(path) as temporary:
         pl.DataFrame(columns).with_columns(unknown, pl.col("position_mm").fill_nan(None)).write_csv(temporary)
@@ -67,8 +68,8 @@ def read_predictions(predictions: Path, labels: Path | None, task: Task) -> Pred
 
     Args:
         predictions: CSV file with one probability column a label, as `slices.csv` of `slicewise predict`. Columns
-            `study_label_<name>` are labels of the study; those named in `attributes.ATTRIBUTES`, and arrival_minutes,
-            are attributes.
+            `study_label_<name>` are labels of the study, `attribute_<name>` attributes; so are those named in
+            `attributes.ATTRIBUTES`, and arrival_minutes, without that prefix.
         labels: Label file as in `slicewise.data.table`, or None to take the columns `label_<name>` of `predictions`.
         task: Names the labels.
 
@@ -109,7 +110,7 @@ def read_predictions(predictions: Path, labels: Path | None, task: Task) -> Pred
         targets=targets,
         warnings=(*warnings, *missing),
         study_targets=_study_targets(frame, predictions, task),
-        attributes={name: tuple(frame[name].fill_null("")) for name in (*ATTRIBUTES, ARRIVAL) if name in frame.columns},
+        attributes=_attributes(frame),
     )
 
 
@@ -147,6 +148,14 @@ def _read_frame(path: Path, task: Task) -> pl.DataFrame:
     shown = "sop_uid" if frame["sop_uid"].null_count() == 0 else "slice_index"
     refuse_rows(frame, pl.struct(_KEYS).is_duplicated(), path, shown, "the slice stands twice, expected one row")
     return frame
+
+
+def _attributes(frame: pl.DataFrame) -> dict[str, tuple[str, ...]]:
+    columns = {name: name for name in (*ATTRIBUTES, ARRIVAL) if name in frame.columns}
+    columns |= {
+        name.removeprefix(ATTRIBUTE_PREFIX): name for name in frame.columns if name.startswith(ATTRIBUTE_PREFIX)
+    }
+    return {name: tuple(frame[column].fill_null("")) for name, column in columns.items()}
 
 
 def _study_targets(frame: pl.DataFrame, path: Path, task: Task) -> npt.NDArray[np.int8] | None:

@@ -183,6 +183,8 @@ class PredictionTable:
 def concatenate(tables: Sequence[PredictionTable]) -> PredictionTable:
     """Puts tables of different slices one below the other, as those of the folds of a cross-validation.
 
+    What only some of them know, as labels of studies, is unknown for the others.
+
     Raises:
         ValueError: If the labels differ, or a slice stands in two tables.
     """
@@ -193,12 +195,17 @@ def concatenate(tables: Sequence[PredictionTable]) -> PredictionTable:
         name: tuple(chain.from_iterable(getattr(table, name) for table in tables)) for name in _TEXT_FIELDS
     }
     joined |= {name: np.concatenate([getattr(table, name) for table in tables]) for name in _ARRAY_FIELDS}
-    if all(table.study_targets is not None for table in tables):
-        joined["study_targets"] = np.concatenate([table.study_targets for table in tables])
+    if any(table.study_targets is not None for table in tables):
+        joined["study_targets"] = np.concatenate(
+            [
+                np.full_like(table.targets, UNKNOWN) if table.study_targets is None else table.study_targets
+                for table in tables
+            ]
+        )
+    names = dict.fromkeys(chain.from_iterable(table.attributes for table in tables))
     joined["attributes"] = {
-        name: tuple(chain.from_iterable(table.attributes[name] for table in tables))
-        for name in first.attributes
-        if all(name in table.attributes for table in tables)
+        name: tuple(chain.from_iterable(table.attributes.get(name, ("",) * len(table)) for table in tables))
+        for name in names
     }
     warnings = tuple(dict.fromkeys(chain.from_iterable(table.warnings for table in tables)))
     return PredictionTable(label_names=first.label_names, warnings=warnings, **joined)

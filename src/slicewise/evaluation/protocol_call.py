@@ -99,6 +99,8 @@ class ProtocolCall:
             "resamples": self.resamples,
             "scored_share": self.scored_share,
             "labels": self.labels.name,
+            "studies_per_hour": self.room.studies_per_hour,
+            "minutes_per_study": self.room.minutes_per_study,
         }
         files = {"reads": self.reads, "series_manifest": self.series_list}
         return found | {name: path.name for name, path in files.items() if path is not None}

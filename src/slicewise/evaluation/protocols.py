@@ -25,7 +25,7 @@ from slicewise.evaluation.predictions import PredictionTable
 from slicewise.evaluation.protocol_call import TITLES, ProtocolCall
 from slicewise.evaluation.protocol_report import ExcludedStudy, ProtocolReport, count_rejected
 from slicewise.evaluation.published import beside_published
-from slicewise.evaluation.scoring import leakage, predict_dataset, select_records
+from slicewise.evaluation.scoring import leakage, leakage_search, predict_dataset, select_records
 from slicewise.evaluation.series_used import ListedSeries, SeriesCheck, check_series, read_series_list
 from slicewise.imaging.overrides import patient_name
 from slicewise.inference.detector import Detector
@@ -89,6 +89,7 @@ def run_protocol(call: ProtocolCall, detector: Detector, progress: Progress = no
         resamples=call.resamples,
         seed=call.seed,
         room=call.room,
+        leakage_search=leakage_search(detector),
         progress=progress,
     )
     rejected = dataset.rejections()

@@ -84,7 +84,7 @@ def rank_models(
 
 def _scores(table: PredictionTable, task: Task, draws: Draws) -> Floats:
     """Returns log loss, AUROC and average precision: of the table first, then of every resample, (3, 1 + resamples)."""
-    rows, label = table.slices(), task.any_index or 0
+    rows, label = table.slices(), task.main_index
     found = measure_metrics(rows, label, draws)
     loss = weighted_log_loss(rows.probabilities, rows.targets, task.loss_weights)
     statistic = weighted_log_loss_statistic(

@@ -107,7 +107,7 @@ def read_series_list(path: Path) -> tuple[ListedSeries, ...]:
     if not path.is_file():
         raise UsageError(f"--series-manifest {path}: there is no such file; expected {SERIES_USED} of an evaluation")
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:  # as spreadsheets save it
             reader = csv.DictReader(stream)
             columns, rows = tuple(reader.fieldnames or ()), list(reader)
     except (OSError, csv.Error, UnicodeDecodeError) as error:

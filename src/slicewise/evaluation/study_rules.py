@@ -12,7 +12,7 @@ from scipy import special
 from slicewise.data.folds import patient_folds
 from slicewise.evaluation.calibration import fit_logistic
 from slicewise.evaluation.metrics import Floats
-from slicewise.evaluation.predictions import PredictionTable, ScoredRows
+from slicewise.evaluation.predictions import UNKNOWN, PredictionTable, ScoredRows
 from slicewise.evaluation.reliability import PROBABILITY_CLIP
 from slicewise.task import Task
 
@@ -74,7 +74,8 @@ def score_studies(table: PredictionTable, task: Task) -> dict[str, ScoredRows]:
     Returns:
         The studies by the name of the rule. `learned` is nowhere measured on patients it was fitted to: the patients
         are dealt into `FOLDS` folds, and each is scored by what the others taught. A label with fewer than
-        `LEAST_PATIENTS` patients with or without the finding keeps `max`; without any other label the rule is left out.
+        `LEAST_PATIENTS` patients with or without the finding has no known target there; without any other label the
+        rule is left out.
     """
     studies, groups = table.studies(task), table.study_groups
     slices = table.probabilities[groups.order].astype(np.float64)
@@ -85,13 +86,11 @@ def score_studies(table: PredictionTable, task: Task) -> dict[str, ScoredRows]:
     }
     rules = {name: ScoredRows(values, studies.targets, studies.patients) for name, values in scores.items()}
     learned = _learned(scores, studies)
-    if learned is not None:
-        rules[LEARNED] = ScoredRows(learned, studies.targets, studies.patients)
-    return rules
+    return rules if learned is None else {**rules, LEARNED: learned}
 
 
-def _learned(scores: dict[str, Floats], studies: ScoredRows) -> Floats | None:
-    found, is_learned = scores[MAX].copy(), False
+def _learned(scores: dict[str, Floats], studies: ScoredRows) -> ScoredRows | None:
+    found, known = scores[MAX].copy(), np.full_like(studies.targets, UNKNOWN)
     for index in range(found.shape[1]):
         targets = studies.targets[:, index]
         classes = [len(np.unique(studies.patients[targets == target])) for target in (0, 1)]
@@ -100,8 +99,8 @@ def _learned(scores: dict[str, Floats], studies: ScoredRows) -> Floats | None:
         clipped = [np.clip(values[:, index], PROBABILITY_CLIP, 1.0 - PROBABILITY_CLIP) for values in scores.values()]
         features = np.stack([special.logit(values) for values in clipped], axis=1)
         found[:, index] = _cross_fitted(features, targets, studies.patients)
-        is_learned = True
-    return found if is_learned else None
+        known[:, index] = targets
+    return ScoredRows(found, known, studies.patients) if np.any(known != UNKNOWN) else None
 
 
 def _cross_fitted(

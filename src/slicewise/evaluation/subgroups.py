@@ -53,11 +53,14 @@ BANDS = {
     "spacing_mm": Bands((1.5, 3.5, 6.0), "mm"),
     "tilt_degrees": Bands((1.0, 10.0, 20.0), "degrees"),
     "age_years": Bands((18.0, 40.0, 60.0, 80.0), "years"),
-    "hemorrhage_ml": Bands((1.0, 5.0, 30.0), "ml"),
+    "finding_ml": Bands((1.0, 5.0, 30.0), "ml"),
 }
 """Attributes that are numbers. The bands are the project's own, round numbers that readers know."""
 
-OF_FINDING = ("hemorrhage_ml", "subtypes")
+OF_SLICES = ("axial_place",)
+"""Attributes that differ within a study: they say nothing about whole studies."""
+
+OF_FINDING = ("finding_ml", "subtypes")
 """Attributes of the finding: their groups part the positives, and share all negatives."""
 
 
@@ -72,7 +75,7 @@ def measure_subgroups(
         draws: Shape (patients, resamples).
         threshold: Operating point of slices; nan leaves out sensitivity and specificity.
     """
-    label = task.any_index or 0
+    label = task.main_index
     slices, studies, groups = table.slices(), table.studies(task), table.study_groups
     found: dict[str, tuple[Subgroup, ...]] = {}
     for name, texts in table.attributes.items():
@@ -86,10 +89,11 @@ def measure_subgroups(
             rows = codes == code
             if name in OF_FINDING:
                 rows = rows | _without_finding(name, slices, studies, groups.study, label)
-            # An attribute of slices, as their place, says nothing about whole studies.
+            # A study counts as a whole or not at all: one with two kernels belongs to neither.
             of_study = np.bincount(groups.study, rows, len(studies.patients))
-            whole = np.all((of_study == 0) | (of_study == np.bincount(groups.study, minlength=len(of_study))))
-            members = of_study > 0 if whole else np.zeros(len(of_study), dtype=bool)
+            members = of_study == np.bincount(groups.study, minlength=len(of_study))
+            if name in OF_SLICES:
+                members[:] = False
             parts.append(
                 _measure(group, _part(slices, rows), _part(studies, members), label, draws=draws, threshold=threshold)
             )
@@ -146,9 +150,12 @@ def _number(text: str) -> float:
 def _without_finding(
     name: str, slices: ScoredRows, studies: ScoredRows, study: npt.NDArray[np.intp], label: int
 ) -> Mask:
-    if name == "subtypes":  # an attribute of slices
-        return np.equal(slices.targets[:, label], 0)
-    return np.equal(studies.targets[:, label], 0)[study]
+    of_study = studies.targets[:, label][study]
+    if name != "subtypes":
+        return np.equal(of_study, 0)
+    # Of slices, where they are labelled; else of the study.
+    of_slices = slices.targets[:, label]
+    return np.equal(np.where(of_slices < 0, of_study, of_slices), 0)
 
 
 def _part(rows: ScoredRows, chosen: Mask) -> ScoredRows:

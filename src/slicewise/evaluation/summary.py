@@ -25,7 +25,7 @@ def summarise(task: Task, metrics: Mapping[str, Metrics], differences: Mapping[s
         differences: The main model minus others, by their names.
     """
     name, first = next(iter(metrics.items()))
-    main = task.labels[task.any_index or 0]
+    main = task.labels[task.main_index]
     models: list[Sequence[str]] = [(main.display, "weighted log loss", *_METRICS)]
     for model, found in metrics.items():
         models.append((model, estimate_text(found.weighted_log_loss), *_estimates(found, main.name)))

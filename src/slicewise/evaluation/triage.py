@@ -51,10 +51,17 @@ class ReadingRoom:
         """Checks the numbers.
 
         Raises:
-            UsageError: If one is not above 0, or studies arrive faster than they are read.
+            UsageError: If one is not above 0.
         """
         if not (self.studies_per_hour > 0 and self.minutes_per_study > 0):
             raise UsageError("studies per hour and minutes per study must be above 0")
+
+    def check_load(self) -> None:
+        """Checks that random arrivals can be read.
+
+        Raises:
+            UsageError: If studies arrive faster than they are read.
+        """
         if self.load >= 1:
             raise UsageError(
                 f"{self.studies_per_hour:g} studies an hour of {self.minutes_per_study:g} minutes each are more than "
@@ -163,15 +170,18 @@ def measure_triage(
         None where there is no study with the finding, none without it, or no threshold.
 
     Raises:
-        UsageError: If arrivals are recorded and one of them is not a number.
+        UsageError: If arrivals are recorded and one of them is not a number, or if more come at random than one
+            reader can read.
     """
+    arrivals = recorded_arrivals(table)
+    if arrivals is None:
+        room.check_load()
     point = MODEL if MODEL in studies.points else YOUDEN
     threshold, found = studies.thresholds[point], studies.points[point]
     if math.isnan(threshold) or not math.isfinite(found.values["sensitivity"] + found.values["specificity"]):
         return None
-    label = task.any_index or 0
+    label = task.main_index
     rows = table.studies(task)
-    arrivals = recorded_arrivals(table)
     specificity = found.resampled["specificity"]
     waits = (
         _expected(rows, label, draws, found, room=room)
@@ -195,13 +205,15 @@ def recorded_arrivals(table: PredictionTable) -> Floats | None:
     """Returns when every study arrived, in minutes, shape (studies,); None where the table does not say it of all.
 
     Raises:
-        UsageError: If an arrival is not a number.
+        UsageError: If an arrival is not a number, or a study has two.
     """
     texts = table.attributes.get(ARRIVAL)
     if texts is None or "" in texts:
         return None
     groups = table.study_groups
-    first = groups.order[groups.starts].tolist()
+    first = groups.order[groups.starts]
+    if any(text != texts[first[study]] for text, study in zip(texts, groups.study, strict=True)):
+        raise UsageError(f"column {ARRIVAL}: a study has two of them; expected one number a study")
     try:
         found = np.array([float(texts[row]) for row in first])
     except ValueError as error:

@@ -88,7 +88,7 @@ def make_profiles(
     for kind, rows in zip(("false positive", "false negative"), cases, strict=True):
         for place, row in enumerate(rows[:PROFILES_A_KIND], start=1):
             chosen.setdefault(int(series.number[row]), []).append(f"{kind} {place}")
-    typical = series.typical(task.any_index or 0)
+    typical = series.typical(task.main_index)
     if typical is not None:
         chosen.setdefault(typical, []).append("a typical series, of median log loss")
     return tuple(

@@ -103,6 +103,7 @@ def _view(
         software=f"slicewise {__version__}",
         main_display=main.display,
         leakage=metrics.leakage,
+        leakage_search=metrics.leakage_search,
         warnings=metrics.warnings,
         summary=summary_sentences(metrics, task),
         log_loss=estimate_text(metrics.weighted_log_loss),

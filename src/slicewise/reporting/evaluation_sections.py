@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from slicewise import __version__
 from slicewise.evaluation.calibration import FALLBACK_THRESHOLD
 from slicewise.evaluation.evidence import Differences, Metrics
@@ -87,17 +89,23 @@ def cases_part(
         thresholds[label.name] = FALLBACK_THRESHOLD if given is None else given
         names[label.name] = "no operating point is known" if point is None else point_name(point[0])
     main = main_label(task)
-    rows = worst_rows(table, task.any_index or 0, thresholds[main.name])
+    rows = worst_rows(table, task.main_index, thresholds[main.name])
     alarms, misses = make_cases(table, task, rows, dataset, progress)
     return CasesView(
         basis=f"{main.display}, flagged from {threshold_text(thresholds[main.name])} "
         f"({inside_sentence(names[main.name])}); the most wrong slice of a patient, the worst patients first.",
         kinds=(
-            ("False positives", "No slice without the finding is flagged.", alarms),
-            ("False negatives", "Every slice with the finding is flagged.", misses),
+            ("False positives", _none_wrong(table, task, 0), alarms),
+            ("False negatives", _none_wrong(table, task, 1), misses),
         ),
         profiles=make_profiles(table, task, rows, thresholds),
     )
+
+
+def _none_wrong(table: PredictionTable, task: Task, target: int) -> str:
+    if not np.any(table.targets[:, task.main_index] == target):
+        return f"No slice is known to be {'with' if target else 'without'} the finding."
+    return "Every slice with the finding is flagged." if target else "No slice without the finding is flagged."
 
 
 def comparisons_part(metrics: Metrics, task: Task, compared: Compared) -> tuple[ComparisonView, ...]:

@@ -52,6 +52,7 @@ class EvaluationView:
     software: str
     main_display: str
     leakage: tuple[str, ...]
+    leakage_search: str
     warnings: tuple[str, ...]
     summary: tuple[str, ...]
     log_loss: str

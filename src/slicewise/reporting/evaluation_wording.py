@@ -103,7 +103,7 @@ def p_value_text(value: float | None) -> str:
 
 def main_label(task: Task) -> Label:
     """Returns the label that sums up the others, else the first one."""
-    return task.labels[task.any_index or 0]
+    return task.labels[task.main_index]
 
 
 def model_name(metrics: Metrics) -> str:
@@ -184,6 +184,8 @@ def triage_sentences(triage: Triage, displays: Mapping[str, str]) -> tuple[str, 
         f"come, first served. One without it waits {later} minutes longer."
     )
     cost = f"Of 100 studies without the finding, {alarms} are flagged."
+    if triage.slices_for_95.value is None:
+        return room, gain, cost
     review = (
         "To see 95 % of the positive slices, the most probable first, a share of "
         f"{estimate_text(triage.slices_for_95)} of all slices must be reviewed."
@@ -221,9 +223,11 @@ def _at_threshold(metrics: Metrics, level: str, label: Label) -> str:
 
 
 def _calibration_meaning(slope: Estimate) -> str:
-    if slope.low is not None and slope.low > 1:
+    if slope.low is None or slope.high is None:
+        return "there is no interval, so it says little (1: neither too extreme nor too timid)"
+    if slope.low > 1:
         return "probabilities are too timid"
-    if slope.high is not None and slope.high < 1:
+    if slope.high < 1:
         return "probabilities are too extreme"
     return "the interval holds 1, where probabilities are neither too extreme nor too timid"
 

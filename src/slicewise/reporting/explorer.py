@@ -28,7 +28,7 @@ def explorer_data(table: PredictionTable, task: Task, metrics: Metrics) -> dict[
         metrics: Its operating points are among the thresholds.
     """
     scored = {"slice": table.slices(), "study": table.studies(task)}
-    order = sorted(range(len(task.labels)), key=lambda index: index != (task.any_index or 0))
+    order = sorted(range(len(task.labels)), key=lambda index: index != (task.main_index))
     labels = []
     for index in order:
         levels = {level: _level(rows, index, level, task, metrics) for level, rows in scored.items()}

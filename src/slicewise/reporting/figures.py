@@ -129,7 +129,7 @@ def _compared_figure(
     metrics: Metrics,
     compared: Mapping[str, tuple[PredictionTable, Metrics]],
 ) -> Illustration | None:
-    label, index = main_label(task), task.any_index or 0
+    label, index = main_label(task), task.main_index
     models = [(model_name(metrics), rows, metrics)]
     for name, (table, known) in compared.items():
         models.append((name, table.slices() if level == "slice" else table.studies(task), known))

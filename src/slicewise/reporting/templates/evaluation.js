@@ -36,7 +36,7 @@
     const found = counts();
     slider.max = String(found.thresholds.length - 1);
     slider.value = String(found.start);
-    prevalence.value = (100 * found.positives / (found.positives + found.negatives)).toFixed(2);
+    prevalence.value = String(Number((100 * found.positives / (found.positives + found.negatives)).toPrecision(4)));
     show();
   };
 
