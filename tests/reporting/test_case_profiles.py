@@ -25,7 +25,7 @@ def test_rows_of_a_series_are_in_axial_order(task: Task) -> None:
 
 
 def test_the_typical_series_has_the_median_log_loss(task: Task) -> None:
-    table, index = simulated_table(task), task.any_index or 0
+    table, index = simulated_table(task), task.main_index
     series = SeriesOfTable(table)
     losses = {}
     for number in range(series.number.max() + 1):
@@ -39,7 +39,7 @@ def test_the_typical_series_has_the_median_log_loss(task: Task) -> None:
 
 
 def test_profiles_mark_the_known_slices_of_every_series_once(task: Task) -> None:
-    table, index = simulated_table(task), task.any_index or 0
+    table, index = simulated_table(task), task.main_index
     thresholds = dict.fromkeys(task.label_names, 0.3)
     series = SeriesOfTable(table)
     typical = series.typical(index)

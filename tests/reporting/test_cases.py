@@ -37,7 +37,7 @@ def grey(picture: Picture) -> float:
 
 def test_the_worst_slices_come_first_and_one_a_patient(task: Task) -> None:
     table = simulated_table(task, noise=2.0)
-    index, threshold = task.any_index or 0, 0.3
+    index, threshold = task.main_index, 0.3
     alarms, misses = worst_rows(table, index, threshold)
     values, targets = table.probabilities[:, index], table.targets[:, index]
     for rows, target, order in ((alarms, 0, -1), (misses, 1, 1)):
