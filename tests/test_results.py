@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -21,6 +22,7 @@ from slicewise.results import (
     encode_results,
     results_schema,
     write_rejected_csv,
+    write_results_json,
     write_series_csv,
     write_slices_csv,
     write_studies_csv,
@@ -83,6 +85,29 @@ def test_json_tells_what_the_images_of_a_series_are_multiplied_by() -> None:
     content = encode_results(msgspec.structs.replace(results, studies=(study,)))
     jsonschema.validate(json.loads(content), results_schema())
     assert decode_results(content).studies[0].series == (series,)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("file", ["IM0", "IM\udcff", 'quoted " and \n "studies": []'])
+def test_json_written_study_by_study_has_the_same_bytes(tmp_path: Path, count: int, file: str) -> None:
+    results = make_results()
+    series = results.studies[0].series[0]
+    renamed = msgspec.structs.replace(series, slices=(msgspec.structs.replace(series.slices[0], file=file),))
+    studies = (msgspec.structs.replace(results.studies[0], series=(renamed, series)),) * count
+    rejected = (*results.rejected, Rejection(file, "unreadable", "not_dicom", "No."))
+    results = msgspec.structs.replace(results, studies=studies, rejected=rejected)
+    write_results_json(tmp_path / "results.json", results, iter(studies))
+    assert (tmp_path / "results.json").read_bytes() == encode_results(results)
+
+
+def test_json_of_a_study_that_fails_is_not_there(tmp_path: Path) -> None:
+    def studies() -> Iterator[StudyResult]:
+        yield from make_results().studies
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write_results_json(tmp_path / "results.json", make_results(), studies())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_schema_promises_no_sources() -> None:

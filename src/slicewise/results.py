@@ -107,6 +107,18 @@ class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
     sources: dict[str, Source] = {}
 
 
+class StudyOutcome(msgspec.Struct, frozen=True):
+    """What became of one study.
+
+    Attributes:
+        result: Its results; None where no series of it was scored.
+        rejected: Files and series of it that were not scored.
+    """
+
+    result: StudyResult | None
+    rejected: tuple[Rejection, ...]
+
+
 class ModelSummary(msgspec.Struct, frozen=True):
     """Which model made the results.
 
@@ -188,13 +200,26 @@ def results_schema() -> dict[str, Any]:
 
 def encode_results(results: Results) -> bytes:
     """Returns `results.json`, indented, without the sources of this machine."""
-    studies = tuple(msgspec.structs.replace(study, sources={}) for study in results.studies)
-    content = msgspec.structs.replace(results, studies=studies)
-    try:
-        encoded = msgspec.json.encode(content)
-    except UnicodeEncodeError:
-        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(content)))
-    return msgspec.json.format(encoded, indent=1)
+    return _json(msgspec.structs.replace(results, studies=tuple(map(_without_sources, results.studies))))
+
+
+def write_results_json(path: Path, results: Results, studies: Iterable[StudyResult]) -> None:
+    """Writes what `encode_results` returns for results with these studies, with one of them in memory at a time.
+
+    Args:
+        path: The file to write; it is whole or not there.
+        results: All but the studies.
+        studies: Are read once.
+    """
+    # No string of JSON holds a line break, so this line is the one of the outermost object.
+    before, after = _json(msgspec.structs.replace(results, studies=())).split(_NO_STUDIES, 1)
+    with write_atomically(path) as temporary, temporary.open("wb") as stream:
+        stream.write(before + _NO_STUDIES[:-1])
+        between, end = b"\n", b"]"
+        for study in studies:
+            stream.write(between + b"  " + _json(_without_sources(study)).replace(b"\n", b"\n  "))
+            between, end = b",\n", b"\n ]"
+        stream.write(end + after)
 
 
 def decode_results(content: bytes) -> Results:
@@ -208,6 +233,20 @@ def decode_results(content: bytes) -> Results:
 
 # How every writer shows a character without an encoding, as in a file name of undecodable bytes: \udcff.
 _UNENCODABLE = "backslashreplace"
+
+_NO_STUDIES = b'\n "studies": []'
+
+
+def _without_sources(study: StudyResult) -> StudyResult:
+    return msgspec.structs.replace(study, sources={})
+
+
+def _json(content: Results | StudyResult) -> bytes:
+    try:
+        encoded = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(content)))
+    return msgspec.json.format(encoded, indent=1)
 
 
 def _encodable(content: Any) -> Any:

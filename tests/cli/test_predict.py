@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import pydicom
 import pytest
 
 from dicom_files import seeded_uid, write_series
@@ -21,6 +22,12 @@ from slicewise.imaging.reasons import REASONS
 
 LABELS = ["any", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
 Predict = Callable[..., int]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled networks go neither into the home of whoever runs the tests nor from one test to the next session."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
@@ -135,7 +142,7 @@ def test_a_blocked_output_is_told_before_anything_is_loaded(
 
     if blocked == "new/folder":
         monkeypatch.setattr("tempfile.TemporaryFile", no_space)
-    monkeypatch.setattr("slicewise.Detector.load", lambda *_: pytest.fail("was loaded"))
+    monkeypatch.setattr("slicewise.package.load_package", lambda *_: pytest.fail("was loaded"))
     monkeypatch.chdir(tmp_path)
     write_series(tmp_path / "in", slices=9)
     (tmp_path / "file").write_text("in the way")
@@ -296,7 +303,7 @@ def test_calls_agree_on_hashes_with_a_key_and_never_without(tmp_path: Path, pred
     assert len({tuple(uids(*key)), tuple(uids()), tuple(uids())}) == 3
 
 
-@pytest.mark.parametrize("formats", ["dicom", "csv, fhir", "dicom,nonsense"])
+@pytest.mark.parametrize("formats", ["sr", "csv, fhir", "sc,nonsense"])
 def test_anonymous_results_are_refused_in_formats_that_copy_identity(
     tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str], formats: str
 ) -> None:
@@ -415,3 +422,38 @@ def test_the_disc_gives_one_series(shared_data: Path, tmp_path: Path, predict: P
     assert len(read(tmp_path / "out" / "slices.csv")) == 28
     reasons = {row["reason"] for row in read(tmp_path / "out" / "rejected.csv")}
     assert reasons == {"dicomdir", "missing_file", "localizer", "secondary_capture"}
+
+
+def test_archives_get_objects_of_every_study(tmp_path: Path, predict: Predict) -> None:
+    paths = write_series(tmp_path / "in", slices=9)
+    study_uid = pydicom.dcmread(paths[0]).StudyInstanceUID
+    code = predict(tmp_path / "in", formats="csv,sr,sc,fhir")
+    assert code == 0
+    folder = tmp_path / "out" / "dicom" / study_uid
+    report, capture = pydicom.dcmread(folder / "sr.dcm"), pydicom.dcmread(folder / "sc-01.dcm")
+    assert {report.StudyInstanceUID, capture.StudyInstanceUID} == {study_uid}
+    assert (report.Modality, report.PreliminaryFlag, report.VerificationFlag) == ("SR", "PRELIMINARY", "UNVERIFIED")
+    bundle = json.loads((tmp_path / "out" / "fhir" / f"{study_uid}.json").read_text())
+    assert bundle["resourceType"] == "Bundle"
+    assert (tmp_path / "out" / "slices.csv").is_file()
+
+
+def test_a_study_of_two_patients_gets_no_object_and_the_reason(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write_series(tmp_path / "in", slices=9)
+    other = pydicom.dcmread(paths[4])
+    other.PatientBirthDate = "19010203"
+    other.save_as(paths[4])
+    assert predict(tmp_path / "in", formats="csv,sr") == 3
+    assert "(identity_differs)" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+    assert len(read(tmp_path / "out" / "slices.csv")) == 9
+
+
+def test_without_highdicom_the_extra_is_named_before_anything_is_read(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("slicewise.reporting.dicom.extra.find_spec", lambda _: None)
+    assert predict(tmp_path / "missing", formats="sr") == 2
+    assert "slicewise[dicom]" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pydicom
 import pytest
 import torch
 
@@ -16,10 +17,15 @@ from slicewise import Detector
 from slicewise.config import FusionConfig
 from slicewise.errors import ModelNotFoundError, UsageError
 from slicewise.imaging.channels import channel_count
+from slicewise.imaging.inventory import take_inventory
+from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.imaging.windows import apply_channels
+from slicewise.inference import prepare
+from slicewise.inference.axial import axial_positions
 from slicewise.inference.detector import ENCODER_BATCH
-from slicewise.inference.runtime import RUNTIMES, load_runtime
+from slicewise.inference.runtime import RUNTIMES, EncodedSlices, load_runtime
+from slicewise.inference.timing import Timings
 from slicewise.models.encoder import build_encoder
 from slicewise.models.export import export_encoder, export_fusion, load_networks, round_to_stored_precision
 from slicewise.models.fusion import build_head
@@ -145,6 +151,91 @@ def test_rejections_are_logged_where_nobody_asks(
     with caplog.at_level(logging.WARNING):
         assert list(detector.predict(str(tmp_path))) == []
     assert "notes.txt was not scored (not_dicom)" in caplog.text
+
+
+def test_the_plain_path_says_the_same_bit_for_bit(detector: Detector, tmp_path: Path) -> None:
+    """The reference: one study after the other, one slice at a time, nothing beside anything."""
+    for patient, slices in (("A", 9), ("B", 8), ("C", ENCODER_BATCH + 5)):
+        write_series(tmp_path / patient, slices=slices, patient_id=patient)
+    expected = []
+    with take_inventory([tmp_path]) as inventory:
+        for study in inventory.studies():
+            volume, _ = load_volume(study.series[0])
+            model_input = preprocess(volume, detector.task.preprocessing)
+            windows = apply_channels(model_input.values, detector.task.channels)
+            alone = [detector.runtime.encode(windows[place : place + 1]) for place in range(len(windows))]
+            encoded = EncodedSlices(
+                *(np.concatenate([getattr(item, name) for item in alone]) for name in EncodedSlices.__annotations__)
+            )
+            positions = axial_positions(model_input.positions_mm, detector.task)
+            logits = detector.runtime.fuse(encoded, positions)
+            calibration = detector.package.manifest.calibration
+            rows = probabilities_from_logits(logits, calibration, detector.task.any_index)[model_input.slab_of_slice]
+            expected.append([dict(zip(detector.task.label_names, map(float, row), strict=True)) for row in rows])
+    found = [[item.probabilities for item in study.series[0].slices] for study in detector.predict(tmp_path)]
+    assert found == expected
+
+
+def test_a_study_that_fails_is_told_and_the_others_go_on(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patient in ("A", "B", "C", "D"):
+        write_series(tmp_path / patient, slices=9, patient_id=patient)
+    ordinary: dict[str, Callable[..., object]] = {"preprocess": preprocess, "describe": Detector.describe_input}
+    calls = {"preprocess": 0, "describe": 0}
+
+    def failing(name: str, place: int, error: Exception) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            calls[name] += 1
+            if calls[name] == place:
+                raise error
+            return ordinary[name](*arguments)
+
+        return call
+
+    monkeypatch.setattr(prepare, "preprocess", failing("preprocess", 2, MemoryError("of PATIENT^NAME")))
+    monkeypatch.setattr(Detector, "describe_input", failing("describe", 2, RuntimeError("of PATIENT^NAME")))
+    rejected: list[Rejection] = []
+    studies = list(detector.predict(tmp_path, on_rejected=rejected.append))
+    assert [study.patient_id for study in studies] == ["A", "D"]
+    assert [(item.path, item.kind, item.reason) for item in rejected] == [
+        ("B", "unreadable", "not_scored"),
+        ("C", "unreadable", "not_scored"),
+    ]
+    assert "MemoryError" in rejected[0].message
+    assert not [item for item in rejected if "PATIENT" in item.message]
+
+
+def test_datasets_in_memory_are_scored_as_their_files_are(detector: Detector, tmp_path: Path) -> None:
+    paths = write_series(tmp_path, slices=9)
+    (expected,) = detector.predict(tmp_path)
+    rejected: list[Rejection] = []
+    datasets = [pydicom.dcmread(path) for path in reversed(paths)]
+    (found,) = detector.predict_datasets(datasets, on_rejected=rejected.append)
+    assert rejected == []
+    assert found.sources == {}
+    assert found.probabilities == expected.probabilities
+    assert [item.probabilities for item in found.series[0].slices] == [
+        item.probabilities for item in expected.series[0].slices
+    ]
+    assert [item.file for item in found.series[0].slices] == [f"{place:06d}.dcm" for place in reversed(range(9))]
+
+
+def test_a_timer_is_told_of_every_step(detector: Detector) -> None:
+    timings = Timings()
+    timed = Detector(detector.package, detector.runtime, timings)
+    volume = make_volume()
+    assert timed.predict_volume(volume) == detector.predict_volume(volume)
+    assert [step.step for step in timings.profile({}).steps] == ["windows", "encoding", "fusion"]
+
+
+def test_four_threads_may_predict_at_once(detector: Detector, tmp_path: Path) -> None:
+    for patient in ("A", "B", "C", "D"):
+        write_series(tmp_path / patient, slices=9, patient_id=patient)
+    alone = [list(detector.predict(tmp_path / patient)) for patient in ("A", "B", "C", "D")]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda patient: list(detector.predict(tmp_path / patient)), ("A", "B", "C", "D")))
+    assert together == alone
 
 
 def test_threads_may_share_a_detector(detector: Detector) -> None:

@@ -4,40 +4,43 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import add_common_options, terminal_progress
-from slicewise.cli.terminal import INPUT_HELP, printable
+from slicewise.cli.predict_archive import tell_refusals
+from slicewise.cli.predict_checks import check_resume, chosen_formats, hash_key
+from slicewise.cli.predict_outputs import DEFAULT_FORMATS, FORMATS, results_table, summary, write_outputs
+from slicewise.cli.predict_resume import call_journal, score_call
+from slicewise.cli.terminal import INPUT_HELP
 from slicewise.errors import UsageError
-from slicewise.text import aligned
 
 if TYPE_CHECKING:
+    from slicewise.inference.model_cache import ModelCache
+    from slicewise.inference.timing import Timings
     from slicewise.progress import Progress
-    from slicewise.results import Rejection, Results
-    from slicewise.task import Task
+    from slicewise.results import Results, StudyResult
 
 ALL_SCORED, NOTHING_SCORED, SOME_UNREADABLE = 0, 1, 3
-FORMATS = ("csv", "json", "html")
-IDENTITY_FORMATS = ("dicom", "fhir")
-"""Formats whose objects copy the identity of the patient, so that archives can file them."""
-
-_FILES = {
-    "csv": ("slices.csv", "series.csv", "studies.csv", "rejected.csv"),
-    "json": ("results.json",),
-    "html": ("report.html",),
-}
+PROFILE = "profile.json"
 
 EPILOG = """\
 example:
   slicewise predict scans/ --output results
   slicewise predict scans.zip --output results --model runs/mine --formats csv,json
   slicewise predict scans/ --output results --anonymous --anonymous-key secret.key
+  slicewise predict scans/ --output results --formats csv,sr,kos,sc,fhir
+  slicewise predict archive/ --output results --formats csv,json --resume
 
 writes into --output:
-  slices.csv series.csv studies.csv rejected.csv (csv), results.json (json), report.html (html)
+  slices.csv series.csv studies.csv rejected.csv (csv), results.json (json), report.html report/ (html)
+  dicom/STUDY/: a structured report (sr), key objects (kos), secondary captures (sc); fhir/STUDY.json (fhir)
+
+Every study is kept on the disk as soon as it is scored. After an interruption the same call with --resume goes on;
+without it, it starts over. With csv and json alone, memory does not grow with the number of studies.
 
 --anonymous leaves patient ids, UIDs, file names and descriptions out of every output: ids become keyed hashes.
 The pictures of the report stay as they are, with whatever text is burned into them.
@@ -60,7 +63,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--model", metavar="MODEL", help="shipped model, model package or run folder")
     parser.add_argument("--runtime", choices=("openvino", "onnxruntime", "torch"), default="openvino")
-    parser.add_argument("--formats", default=",".join(FORMATS), help="what to write (default: %(default)s)")
+    parser.add_argument(
+        "--formats",
+        default=",".join(DEFAULT_FORMATS),
+        metavar="LIST",
+        help=f"what to write, of {', '.join(FORMATS)} (default: %(default)s)",
+    )
     parser.add_argument(
         "--series", action="append", default=[], metavar="UID", help="read this series whatever the rules say"
     )
@@ -73,79 +81,87 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="secret key of the hashes, made if missing, so that calls agree (default: a random key, kept nowhere)",
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where an interrupted call with these options stopped"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help=f"tell on stderr and in {PROFILE} where the time went, step by step"
+    )
+    parser.add_argument(
+        "--no-model-cache",
+        action="store_true",
+        help="compile the networks anew and keep none (default: kept in the user's cache folder)",
+    )
     add_common_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs `predict`."""
-    formats = _formats(arguments.formats, anonymous=arguments.anonymous)
-    _check_inputs(arguments.inputs)
-    key = _key(arguments, formats)
+    from slicewise.inference.timing import Timings
+
+    timings = Timings()
+    formats = chosen_formats(arguments.formats, anonymous=arguments.anonymous)
+    check_resume(arguments)
     progress = terminal_progress(quiet=arguments.quiet)
     # Before the model is loaded: a blocked output is told at once, not after everything was scored.
     with _output_folder(arguments.output):
-        results, task = _predict(arguments, progress)
-        if key is not None:
-            results = _anonymous(results, key)
-        _write(arguments.output, results, task, formats, progress)
-    print(_table(results))
-    print(f"{_summary(results)} Results: {arguments.output}")
+        return _run(arguments, formats, progress, timings)
+
+
+def _run(arguments: argparse.Namespace, formats: Collection[str], progress: Progress, timings: Timings) -> int:
+    with timings("imports"):
+        from slicewise.inference.runtime import engine_facts
+        from slicewise.inference.startup import runtime_beside
+        from slicewise.package import DEFAULT_MODEL, load_package
+    with timings("reading the model"):
+        package = load_package(arguments.model or DEFAULT_MODEL)
+    with runtime_beside(arguments.runtime, package, _cache(arguments), timings) as runtime:
+        with timings("imports"):
+            from slicewise.imaging.inventory import take_inventory
+            from slicewise.imaging.walk import check_inputs
+            from slicewise.inference.detector import Detector, check_requested
+        check_inputs(arguments.inputs)
+        key = hash_key(arguments, formats)
+        with timings("reading headers"):
+            modality = package.manifest.task.series.modality
+            inventory = take_inventory(arguments.inputs, progress, modality=modality)
+        with inventory:
+            check_requested(arguments.series, inventory)
+            with timings("waiting for the networks"):
+                detector = Detector(package, runtime(), timings)
+            with call_journal(arguments, detector) as journal:
+                results, studies = score_call(arguments, detector, inventory, journal, progress)
+                if key is not None:
+                    results = _anonymous(results, studies, key)
+                    studies = results.studies
+                refused = write_outputs(
+                    arguments.output,
+                    results,
+                    studies,
+                    task=detector.task,
+                    formats=formats,
+                    progress=progress,
+                    timer=timings,
+                )
+                table, scored = results_table(results, studies)
+    print(table)
+    print(f"{summary(results, scored)} Results: {arguments.output}")
     print(results.disclaimer)
-    if not results.studies:
+    tell_refusals(refused)
+    if arguments.profile:
+        _tell_profile(arguments.output, timings, engine_facts(detector.runtime))
+    if not scored:
         return NOTHING_SCORED
-    return SOME_UNREADABLE if any(item.kind == "unreadable" for item in results.rejected) else ALL_SCORED
+    is_incomplete = refused or any(item.kind == "unreadable" for item in results.rejected)
+    return SOME_UNREADABLE if is_incomplete else ALL_SCORED
 
 
-def _formats(text: str, *, anonymous: bool) -> tuple[str, ...]:
-    formats = tuple(item.strip() for item in text.split(",") if item.strip())
-    copying = [item for item in formats if item in IDENTITY_FORMATS]
-    if anonymous and copying:
-        raise UsageError(
-            f"--formats {text}: {copying[0]} copies the identity of the patient, which --anonymous leaves out. "
-            f"Choose one of the two, or among {', '.join(FORMATS)}"
-        )
-    unknown = [item for item in formats if item not in FORMATS]
-    if unknown or not formats:
-        raise UsageError(f"--formats {text}: expected a list of {', '.join(FORMATS)}")
-    return formats
+def _cache(arguments: argparse.Namespace) -> ModelCache | None:
+    from slicewise.inference.model_cache import ModelCache, user_cache_folder
 
-
-def _check_inputs(inputs: Sequence[Path]) -> None:
-    from slicewise.imaging.walk import check_inputs
-
-    check_inputs(inputs)
-
-
-def _key(arguments: argparse.Namespace, formats: Collection[str]) -> bytes | None:
-    """Returns the key of the hashes, None without --anonymous."""
-    path: Path | None = arguments.anonymous_key
-    if not arguments.anonymous:
-        if path is not None:
-            raise UsageError(f"--anonymous-key {path}: has no use without --anonymous. Add it, or leave the key out")
-        return None
-    from slicewise.reporting.anonymous import load_or_make_key, random_key
-
-    _refuse_named_results(arguments.output, formats)
-    if path is None:
-        return random_key()
-    if path.resolve().is_relative_to(arguments.output.resolve()):
-        raise UsageError(
-            f"--anonymous-key {path}: lies in --output, and who has it can tell whose results these are. Choose a file "
-            "elsewhere"
-        )
-    return load_or_make_key(path)
-
-
-def _refuse_named_results(output: Path, formats: Collection[str]) -> None:
-    """Refuses a folder where files of another call, which may name patients, would stay beside anonymous ones."""
-    others = [name for item, names in _FILES.items() if item not in formats for name in names]
-    staying = [name for name in others if (output / name).exists()]
-    if staying:
-        raise UsageError(
-            f"--output {output}: {staying[0]} of another call lies there and may name patients. Choose another folder "
-            "for --anonymous, or remove it"
-        )
+    folder = None if arguments.no_model_cache else user_cache_folder()
+    return None if folder is None else ModelCache(folder)
 
 
 @contextlib.contextmanager
@@ -170,58 +186,19 @@ def _output_folder(path: Path) -> Iterator[None]:
         raise
 
 
-def _predict(arguments: argparse.Namespace, progress: Progress) -> tuple[Results, Task]:
-    from slicewise import __version__
-    from slicewise.inference.detector import Detector
-    from slicewise.package import DEFAULT_MODEL
-    from slicewise.results import Results
+def _anonymous(results: Results, studies: Iterable[StudyResult], key: bytes) -> Results:
+    from msgspec.structs import replace
 
-    detector = Detector.load(arguments.model or DEFAULT_MODEL, arguments.runtime)
-    rejected: list[Rejection] = []
-    studies = tuple(
-        detector.predict(arguments.inputs, series=arguments.series, on_rejected=rejected.append, progress=progress)
-    )
-    rejected.sort(key=lambda item: (item.path, item.series_uid, item.kind, item.reason, item.message))
-    return Results(detector.summary, studies, tuple(rejected), __version__), detector.task
-
-
-def _anonymous(results: Results, key: bytes) -> Results:
     from slicewise.reporting.anonymous import anonymous_results
 
-    return anonymous_results(results, key)
+    return anonymous_results(replace(results, studies=tuple(studies)), key)
 
 
-def _write(output: Path, results: Results, task: Task, formats: Collection[str], progress: Progress) -> None:
-    from slicewise import results as writers
+def _tell_profile(output: Path, timings: Timings, engine: dict[str, str]) -> None:
+    import msgspec
+
     from slicewise.files import write_bytes_atomically
 
-    labels = results.model.labels
-    if "csv" in formats:
-        writers.write_slices_csv(output / "slices.csv", results.studies, labels)
-        writers.write_series_csv(output / "series.csv", results.studies, labels)
-        writers.write_studies_csv(output / "studies.csv", results.studies, labels)
-        writers.write_rejected_csv(output / "rejected.csv", results.rejected)
-    if "json" in formats:
-        write_bytes_atomically(output / "results.json", writers.encode_results(results))
-    if "html" in formats:
-        from slicewise.reporting.html import write_report
-
-        write_report(output / "report.html", results, task, progress)
-
-
-def _table(results: Results) -> str:
-    model = results.model
-    rows = [("study", "slices", *model.labels, "flagged slices")]
-    for study in results.studies:
-        slices = [item for series in study.series for item in series.slices]
-        flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
-        probabilities = (f"{study.probabilities[name]:.3f}" for name in model.labels)
-        rows.append((printable(study.study_uid[-24:]), str(len(slices)), *probabilities, str(flagged)))
-    return aligned(rows, left=1)
-
-
-def _summary(results: Results) -> str:
-    unreadable = sum(item.kind == "unreadable" for item in results.rejected)
-    not_chosen = len(results.rejected) - unreadable
-    scored = f"{len(results.studies)} {'study' if len(results.studies) == 1 else 'studies'} scored"
-    return f"{scored}, {unreadable} unreadable, {not_chosen} not chosen."
+    profile = timings.profile(engine)
+    print(profile.table(), file=sys.stderr)
+    write_bytes_atomically(output / PROFILE, msgspec.json.format(msgspec.json.encode(profile), indent=1))

@@ -45,6 +45,7 @@ REASONS = MappingProxyType(
         "too_large": "The series needs more memory than is given to one series.",
         "conflicting_series_uid": "Two studies hold a series with this Series Instance UID.",
         "mixed_patients": "The files of the series name different patients.",
+        "not_scored": "Scoring the study failed in a way that slicewise does not know; the other studies went on.",
         # left out by a rule, which is no error
         "dicomdir": "An index of other files.",
         "not_an_image": "A DICOM object that is no image, as a report or a presentation state.",

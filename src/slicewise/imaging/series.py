@@ -190,6 +190,16 @@ def rejection_of(decision: SeriesDecision) -> Rejection:
     return Rejection(series.folder, decision.kind, decision.reason, decision.message, series.series_uid)
 
 
+def rejection_of_failure(study: Study, error: Exception) -> Rejection:
+    """Returns the rejection of a study whose scoring failed in an unforeseen way.
+
+    It holds no more of the error than its name: the rest may quote what a header says of a patient.
+    """
+    first = study.series[0]
+    message = f"{first.folder}: scoring failed ({type(error).__name__}). Run again; if it fails again, report it."
+    return Rejection(first.folder, "unreadable", "not_scored", message, first.series_uid)
+
+
 def rejection_of_error(series: Series, error: InputError) -> Rejection:
     """Returns the row of `rejected.csv` for a series that was chosen and could not be read."""
     return Rejection(series.folder, "unreadable", error.reason, str(error), series.series_uid)

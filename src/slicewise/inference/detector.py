@@ -9,39 +9,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 
-from slicewise.errors import InputError, UsageError
+from slicewise.errors import UsageError
 from slicewise.imaging.channels import channel_batches
+from slicewise.imaging.datasets import Datasets, write_datasets
 from slicewise.imaging.inventory import Inventory, take_inventory
-from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import ModelInput, preprocess
-from slicewise.imaging.series import (
-    Series,
-    Study,
-    choose_series,
-    rejection_of,
-    rejection_of_error,
-)
+from slicewise.imaging.series import Study, rejection_of_failure
+from slicewise.inference.ahead import one_ahead
 from slicewise.inference.axial import axial_positions, fusion_passes
+from slicewise.inference.model_cache import ModelCache
+from slicewise.inference.prepare import PreparedStudy, prepare_study, unscored_series
 from slicewise.inference.runtime import DEFAULT_RUNTIME, EncodedSlices, Floats, Runtime, load_runtime
+from slicewise.inference.timing import Timer, no_timing, timed
 from slicewise.package import DEFAULT_MODEL, ModelPackage, Probabilities, load_package, probabilities_from_logits
 from slicewise.progress import Progress, no_progress
-from slicewise.results import ModelSummary, Rejection, SeriesResult, SliceResult, StudyResult, aggregate
-from slicewise.source import Source
+from slicewise.results import ModelSummary, Rejection, SeriesResult, StudyOutcome, StudyResult, aggregate
 from slicewise.task import Task
 from slicewise.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-# Slices that stage 1 reads at once: enough to keep the cores busy, little enough to keep memory small.
-ENCODER_BATCH = 16
+ENCODER_BATCH = 32
+"""Slices that stage 1 is given at once: an ordinary series, so that all cores stay busy, and 16 MiB at most."""
 
 OnRejected = Callable[[Rejection], None]
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,26 +67,32 @@ class Detector:
     Args:
         package: The model package.
         runtime: Its networks on an engine.
+        timer: Is told of every step, by several threads.
     """
 
-    def __init__(self, package: ModelPackage, runtime: Runtime) -> None:
+    def __init__(self, package: ModelPackage, runtime: Runtime, timer: Timer = no_timing) -> None:
         self.package = package
         self.runtime = runtime
+        self._timer = timer
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT_MODEL, runtime: str = DEFAULT_RUNTIME) -> Detector:
+    def load(
+        cls, model: str | Path = DEFAULT_MODEL, runtime: str = DEFAULT_RUNTIME, *, cache: Path | None = None
+    ) -> Detector:
         """Loads a model.
 
         Args:
             model: Name of a shipped model, path of a model package or of a run folder.
             runtime: "openvino", "onnxruntime" or "torch".
+            cache: Folder of its own, for its owner only, where compiled networks are kept, so that OpenVINO starts
+                sooner the next time; None for none.
 
         Raises:
             PackageError: If the model cannot be used.
             UsageError: If the runtime is not there.
         """
         package = load_package(model)
-        return cls(package, load_runtime(runtime, package))
+        return cls(package, load_runtime(runtime, package, None if cache is None else ModelCache(cache)))
 
     @property
     def task(self) -> Task:
@@ -134,40 +142,53 @@ class Detector:
         with take_inventory(paths, progress, modality=self.task.series.modality) as inventory:
             for item in inventory.rejections():
                 report(item)
-            _check_requested(series, inventory)
-            for study in progress(
-                inventory.studies(), description="Scoring", total=inventory.study_count, unit="study"
-            ):
-                result = self._predict_study(study, series, report)
-                if result is not None:
-                    yield result
+            check_requested(series, inventory)
+            outcomes = self.score(inventory.studies(), series)
+            for outcome in progress(outcomes, description="Scoring", total=inventory.study_count, unit="study"):
+                for item in outcome.rejected:
+                    report(item)
+                if outcome.result is not None:
+                    yield outcome.result
+
+    def predict_datasets(self, datasets: Datasets, *, on_rejected: OnRejected | None = None) -> tuple[StudyResult, ...]:
+        """Scores images that are in memory.
+
+        They go through a temporary folder that nobody else can read and that is gone afterwards: what is read of a
+        file is then read of them, too.
+
+        Args:
+            datasets: DICOM images with pixels, as pydicom holds them, of any number of series, in any order.
+                `SliceResult.file` holds their place. They are not changed.
+            on_rejected: As in `predict`.
+        """
+        with tempfile.TemporaryDirectory(prefix="slicewise-") as folder:
+            write_datasets(datasets, Path(folder))
+            found = tuple(self.predict(folder, on_rejected=on_rejected))
+        return tuple(msgspec.structs.replace(study, sources={}) for study in found)
 
     def predict_volume(self, volume: Volume) -> SeriesResult:
         """Scores one series: the core of prediction."""
         model_input = preprocess(volume, self.task.preprocessing)
-        probabilities = [
-            dict(zip(self.task.label_names, map(float, row), strict=True)) for row in self.predict_input(model_input)
-        ]
-        return SeriesResult(
-            patient_id=volume.patient_id,
-            study_uid=volume.study_uid,
-            series_uid=volume.series_uid,
-            slices=tuple(
-                SliceResult(
-                    sop_uid=reference.sop_uid,
-                    frame=reference.frame,
-                    file=reference.file,
-                    slice_index=reference.slice_index,
-                    position_mm=float(volume.positions_mm[index]),
-                    probabilities=probabilities[index],
-                )
-                for index, reference in enumerate(volume.slices)
-            ),
-            probabilities=aggregate(probabilities, self.task.study_rule),
-            tilt_degrees=volume.tilt_degrees,
-            warnings=(*volume.warnings, *model_input.warnings),
-            intensity_scale=model_input.intensity_scale,
-        )
+        return self._scored(unscored_series(volume, model_input), model_input)
+
+    def score(self, studies: Iterable[Study], requested: Collection[str] = ()) -> Iterator[StudyOutcome]:
+        """Yields what became of one study after the other; while the networks read one, the next one is decoded.
+
+        A study that cannot be scored, for whatever reason, is told in its outcome, and the others go on.
+
+        Args:
+            studies: The studies of an inventory; they are taken one ahead.
+            requested: Series Instance UIDs to read instead of those that the rules choose.
+        """
+
+        def prepare(study: Study) -> tuple[Study, PreparedStudy | StudyOutcome]:
+            return study, _survived(study, partial(prepare_study, study, self.task, requested, self._timer))
+
+        for study, prepared in one_ahead(prepare, studies):
+            if isinstance(prepared, StudyOutcome):
+                yield prepared
+            else:
+                yield _survived(study, partial(self._outcome, prepared))
 
     def predict_input(self, model_input: ModelInput) -> Probabilities:
         """Scores a preprocessed series.
@@ -192,34 +213,40 @@ class Detector:
             probabilities=probabilities_from_logits(logits, self.package.manifest.calibration, self.task.any_index),
         )
 
-    def _predict_study(self, study: Study, requested: Collection[str], report: OnRejected) -> StudyResult | None:
-        results: list[SeriesResult] = []
-        sources: dict[str, Source] = {}
-        for decision in choose_series(study, self.task.series, requested):
-            if not decision.chosen:
-                report(rejection_of(decision))
-                continue
-            volume = _load(decision.series, report)
-            if volume is not None:
-                results.append(self.predict_volume(volume))
-                sources |= _sources(decision.series, volume)
+    def _outcome(self, study: PreparedStudy) -> StudyOutcome:
+        results = tuple(self._scored(item.unscored, item.model_input) for item in study.series)
         if not results:
-            return None
-        return StudyResult(
+            return StudyOutcome(None, study.rejected)
+        result = StudyResult(
             patient_id=study.patient_id,
             study_uid=study.study_uid,
-            series=tuple(results),
+            series=results,
             probabilities=aggregate([result.probabilities for result in results], self.task.study_rule),
             warnings=tuple(warning for result in results for warning in result.warnings),
-            sources=sources,
+            sources=study.sources,
+        )
+        return StudyOutcome(result, study.rejected)
+
+    def _scored(self, series: SeriesResult, model_input: ModelInput) -> SeriesResult:
+        rows = self.predict_input(model_input).tolist()
+        probabilities = [dict(zip(self.task.label_names, row, strict=True)) for row in rows]
+        return msgspec.structs.replace(
+            series,
+            slices=tuple(
+                msgspec.structs.replace(item, probabilities=row)
+                for item, row in zip(series.slices, probabilities, strict=True)
+            ),
+            probabilities=aggregate(probabilities, self.task.study_rule),
         )
 
     def _encode(self, model_input: ModelInput) -> EncodedSlices:
         neighbours = self.package.manifest.encoder.neighbours
-        batches = [
-            self.runtime.encode(channels)
-            for channels in channel_batches(model_input, self.task, ENCODER_BATCH, neighbours)
-        ]
+        batches = []
+        for channels in timed(
+            channel_batches(model_input, self.task, ENCODER_BATCH, neighbours), "windows", self._timer
+        ):
+            with self._timer("encoding"):
+                batches.append(self.runtime.encode(channels))
         return EncodedSlices(
             descriptors=np.concatenate([batch.descriptors for batch in batches]),
             slice_logits=np.concatenate([batch.slice_logits for batch in batches]),
@@ -230,28 +257,26 @@ class Detector:
         logits = np.empty_like(encoded.slice_logits)
         for rows, kept in fusion_passes(model_input.duplicate_rank):
             positions = axial_positions(model_input.positions_mm[rows], self.task)
-            logits[rows[kept]] = self.runtime.fuse(encoded.take(rows), positions)[kept]
+            with self._timer("fusion"):
+                logits[rows[kept]] = self.runtime.fuse(encoded.take(rows), positions)[kept]
         return logits
 
 
-def _load(series: Series, report: OnRejected) -> Volume | None:
+def _survived(study: Study, work: Callable[[], Work]) -> Work | StudyOutcome:
+    """Returns what the work gives, or the outcome of a study whose work failed: the others are to go on."""
     try:
-        volume, rejected = load_volume(series)
-    except InputError as error:
-        report(rejection_of_error(series, error))
-        return None
-    for item in rejected:
-        report(item)
-    return volume
+        return work()
+    except Exception as error:
+        logger.debug("a study was not scored", exc_info=True)
+        return StudyOutcome(None, (rejection_of_failure(study, error),))
 
 
-def _sources(series: Series, volume: Volume) -> dict[str, Source]:
-    # Of several files with one SOP Instance UID the volume holds one: that one is shown.
-    of_header = {(header.sop_uid, header.file): header.source for header in series.headers}
-    return {item.sop_uid: of_header[item.sop_uid, item.file] for item in volume.slices}
+def check_requested(requested: Collection[str], inventory: Inventory) -> None:
+    """Checks that series that are asked for are there.
 
-
-def _check_requested(requested: Collection[str], inventory: Inventory) -> None:
+    Raises:
+        UsageError: If one is not.
+    """
     missing = sorted(set(requested))
     if missing:
         found = {series.series_uid for study in inventory.studies() for series in study.series}

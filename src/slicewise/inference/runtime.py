@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slicewise.errors import UsageError
+from slicewise.inference.model_cache import ModelCache
 from slicewise.package import ModelPackage
 
 Floats = npt.NDArray[np.float32]
@@ -72,12 +73,18 @@ def fusion_inputs(slices: EncodedSlices, positions: Floats) -> dict[str, Floats]
     }
 
 
-def load_runtime(name: str, package: ModelPackage) -> Runtime:
+def engine_facts(runtime: Runtime) -> dict[str, str]:
+    """Returns how a runtime computes, for a profile: its name, and what else it tells, as its precision."""
+    return {"runtime": runtime.name, **getattr(runtime, "engine", {})}
+
+
+def load_runtime(name: str, package: ModelPackage, cache: ModelCache | None = None) -> Runtime:
     """Compiles the networks of a package on an engine.
 
     Args:
         name: "openvino" (CPU), "onnxruntime" or "torch" (the reference).
         package: The model package.
+        cache: Where OpenVINO keeps compiled networks; the others compile quickly and keep none.
 
     Raises:
         UsageError: If there is no such engine.
@@ -86,7 +93,7 @@ def load_runtime(name: str, package: ModelPackage) -> Runtime:
     if name == "openvino":
         from slicewise.inference.runtime_openvino import OpenVinoRuntime
 
-        return OpenVinoRuntime(package)
+        return OpenVinoRuntime(package, cache)
     if name == "onnxruntime":
         from slicewise.inference.runtime_onnxruntime import OnnxRuntime
 
