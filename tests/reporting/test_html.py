@@ -3,11 +3,13 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +21,8 @@ from slicewise.imaging.discover import discover
 from slicewise.imaging.header import SliceHeader
 from slicewise.imaging.reasons import REASONS
 from slicewise.reporting.anonymous import anonymous_results
-from slicewise.reporting.html import LONGEST_REJECTED_TABLE, write_report
+from slicewise.reporting.html import MOST_STUDIES, write_report
+from slicewise.reporting.rejected import LONGEST_REJECTED_TABLE
 from slicewise.results import DISCLAIMER, Rejection, Results, StudyResult
 from slicewise.task import Task
 from slicewise.volume import ScanWarning
@@ -54,7 +57,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.texts.append(data)
 
     @property
@@ -63,6 +66,12 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+def viewer_data(path: Path) -> Any:
+    """What the script of the viewer reads."""
+    (content,) = re.findall(r'<script type="application/json" id="viewer-data">(.*?)</script>', path.read_text("utf-8"))
+    return json.loads(content)
 
 
 @pytest.fixture
@@ -88,14 +97,19 @@ def test_report_holds_its_parts_in_order(
     parts = [
         task.title,
         DISCLAIMER,
+        "Warnings about the scan",
+        "Uneven spacing. The spacing is uneven in this test. The model looks at neighbouring slices",
         "At least one label reached its threshold on 1 of 6 slices.",
+        "How far to trust it",
+        "Trained on nothing at all.",
+        "Not for Diagnosis",
         "Probabilities of the study",
         "▲ flagged",
+        "Scroll through the slices",
         "Axial profile of the probabilities",
         "Images are shown as stored",
         "Slice index 2",
         "Probabilities of all 6 slices",
-        warning.message,
         "a/b.txt",
         "It is a text file.",
         "test-model, version 1.2",
@@ -177,7 +191,8 @@ def test_hostile_texts_are_escaped_and_nothing_outside_is_named(
     page = Page(path.read_text(encoding="utf-8"))
     assert page.text.count("<script>alert(1)</script>") > 10
     names = {name for name, _ in page.elements}
-    assert not names & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert not names & {"link", "iframe", "object", "embed", "base", "form"}
+    assert page.all("script") == [{"type": "application/json", "id": "viewer-data"}, {}]
     for _, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "xlink:href", "srcset", "poster", "action"):
@@ -190,7 +205,7 @@ def test_report_needs_no_network(
     path = tmp_path / "report.html"
     write_report(path, make_results(make_study(*scan, {1: {task.label_names[0]: 0.9}})), task)
     text = path.read_text(encoding="utf-8")
-    assert not re.search(r"https?:|//\w|@import|url\(", re.sub(r'"data:[^"]*"', "", text))
+    assert not re.search(r"https?:|//\w|@import|url\(", re.sub(r'"data:[^"]*"|"jpeg": "[^"]*"', "", text))
     (policy,) = (meta["content"] for meta in Page(text).all("meta") if "http-equiv" in meta)
     assert policy.startswith("default-src 'none';")
 
@@ -209,6 +224,7 @@ def test_studies_are_sorted_and_linked_from_the_overview(
     assert page.text.index("HIGH") < page.text.index("LOW")
     links = [link["href"] for link in page.all("a")]
     assert links[:2] == ["#study-1", "#study-2"]
+    assert "2 studies: flagged ones first, then by probability of: Any intracranial hemorrhage" in page.text
     identifiers = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
     assert max(identifiers.values()) == 1
     assert {link.removeprefix("#") for link in links} <= set(identifiers)
@@ -350,5 +366,127 @@ def test_report_of_a_real_scan_with_every_slice_flagged_stays_small(
     raised = {index: {task.label_names[0]: 0.9} for index in range(28)}
     path = tmp_path / "report.html"
     write_report(path, make_results(make_study(folder, files, raised)), task)
-    assert len(Page(path.read_text(encoding="utf-8")).all("img")) == 2 * 28
-    assert path.stat().st_size < 3_000_000
+    page = Page(path.read_text(encoding="utf-8"))
+    assert len(page.all("img")) == 2 * 28
+    assert path.stat().st_size < 2_500_000
+    slices = viewer_data(path)["series"]["study-1-series-1"]
+    assert sum(len(item["jpeg"]) for item in slices) < 800_000
+
+
+def test_the_viewer_has_every_slice_with_its_probabilities(
+    scan: tuple[Path, list[str]], tmp_path: Path, task: Task, make_study: MakeStudy, make_results: MakeResults
+) -> None:
+    folder, files = scan
+    (folder / files[5]).unlink()
+    study = make_study(folder, files, {2: {task.label_names[0]: 0.93}})
+    path = tmp_path / "report.html"
+    write_report(path, make_results(study), task)
+    data = viewer_data(path)
+    assert data["windows"][0]["caption"] == "Brain window, center 40, width 80 HU"
+    slices = data["series"]["study-1-series-1"]
+    assert [item["name"] for item in slices] == [f"Slice index {index}" for index in range(6)]
+    assert [item["position"] for item in slices][:2] == ["-10.0 mm", "-5.0 mm"]
+    assert slices[2]["probabilities"] == ["0.930", *["0.100"] * 5]
+    assert slices[2]["flagged"] == [True, *[False] * 5]
+    assert [bool(item["jpeg"]) for item in slices] == [True] * 5 + [False]
+    assert slices[5]["problem"].startswith(f"{files[5]}: cannot be opened")
+    viewer = next(attributes for attributes in Page(path.read_text("utf-8")).all("div") if "data-start" in attributes)
+    assert viewer["data-start"] == "2"
+
+
+def test_flagged_studies_come_before_others_with_a_higher_score(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    any_label, other = task.label_names[:2]
+    flagged = make_study(*scan, {0: {any_label: 0.2, other: 0.6}}, patient_id="FLAGGED")
+    higher = make_study(*scan, {0: {any_label: 0.4}}, patient_id="HIGHER")
+    page = report(make_results(higher, flagged))
+    assert page.text.index("FLAGGED") < page.text.index("HIGHER")
+    assert "0 of 6 none HIGHER" in page.text
+
+
+def test_a_warning_of_one_of_several_series_names_it(
+    report: Callable[[Results], Page], scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults
+) -> None:
+    tilted = ScanWarning("tilted", "Tilted by 20 degrees.")
+    one = make_study(*scan, series_uid="1.2.3.1")
+    two = make_study(*scan, series_uid="1.2.3.2", warnings=(tilted,))
+    page = report(make_results(msgspec.structs.replace(two, series=one.series + two.series)))
+    assert page.text.count("Tilted slices (Series 2 of 2). Tilted by 20 degrees.") == 1
+    assert "There are no warnings about the scan." in report(make_results(one)).text
+
+
+@pytest.fixture
+def many(scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, task: Task) -> Results:
+    """More studies than one page shows, the least urgent first."""
+    count = MOST_STUDIES + 1
+    return make_results(
+        *(
+            make_study(*scan, {0: {task.label_names[0]: 0.5 + 0.01 * number}}, patient_id=f"P{number:02}")
+            for number in range(count)
+        ),
+        rejected=[Rejection("a", "unreadable", "not_dicom", "Not DICOM.")],
+    )
+
+
+def test_many_studies_have_pages_of_their_own(tmp_path: Path, many: Results, task: Task) -> None:
+    path = tmp_path / "out" / "report.html"
+    write_report(path, many, task)
+    count = len(many.studies)
+    pages = {page.name for page in (path.parent / "report").iterdir()}
+    assert pages == {f"{number}.html" for number in range(1, count + 1)}
+    worklist = Page(path.read_text("utf-8"))
+    links = [link["href"] for link in worklist.all("a")]
+    assert links == [f"report/{number}.html" for number in range(1, count + 1)]
+    assert "Not DICOM." in worklist.text
+    assert worklist.all("script") == []
+    assert path.stat().st_size < 40_000
+    for number in (1, count):
+        page = Page((path.parent / "report" / f"{number}.html").read_text("utf-8"))
+        assert f"P{count - number:02}" in page.text
+        assert f"Study {number} of {count}" in page.text
+        assert len(page.all("img")) == 2
+        links = [link["href"] for link in page.all("a") if not link["href"].startswith("#")]
+        neighbours = [other for other in (number - 1, number + 1) if 0 < other <= count]
+        assert links == ["../report.html", *(f"{other}.html" for other in neighbours)]
+
+
+def test_pictures_of_one_study_are_held_at_a_time(
+    tmp_path: Path, many: Results, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    seen: list[int] = []
+
+    def progress(items: Iterable[Any], **_: object) -> Iterator[Any]:
+        for item in items:
+            seen.append(len(written))
+            yield item
+
+    def note(path: Path, _: bytes) -> None:
+        written.append(path.name)
+
+    monkeypatch.setattr("slicewise.reporting.html.write_bytes_atomically", note)
+    write_report(tmp_path / "report.html", many, task, progress)
+    assert written == [*(f"{number}.html" for number in range(1, len(many.studies) + 1)), "report.html"]
+    # The first slice of a study is read when its page is asked for.
+    assert seen[6 * 10] in (9, 10)
+
+
+def test_pages_of_an_earlier_report_are_removed_and_other_files_stay(
+    tmp_path: Path, many: Results, scan: tuple[Path, list[str]], make_study: MakeStudy, task: Task
+) -> None:
+    path, folder = tmp_path / "report.html", tmp_path / "report"
+    write_report(path, many, task)
+    (folder / "99.html").write_text("a page of someone else")
+    (folder / "notes.html").write_bytes((folder / "1.html").read_bytes())
+    write_report(path, msgspec.structs.replace(many, studies=(make_study(*scan),)), task)
+    assert {page.name for page in folder.iterdir()} == {"99.html", "notes.html"}
+    for page in folder.iterdir():
+        page.unlink()
+    write_report(path, many, task)
+    write_report(path, msgspec.structs.replace(many, studies=()), task)
+    assert not folder.exists()

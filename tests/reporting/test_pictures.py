@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 from dicom_files import INTERCEPT, write_series
 from slicewise.imaging.reasons import REASONS
 from slicewise.reporting.anonymous import anonymous_results
-from slicewise.reporting.pictures import Picture, PictureSet, StudyPictures, flagged_pictures, slice_key
+from slicewise.reporting.pictures import Picture, PictureSet, StudyPictures, slice_key, slice_pictures
 from slicewise.results import ModelSummary, Results, StudyResult
 from slicewise.source import Source
 from slicewise.task import Task, load_task
@@ -33,7 +33,7 @@ def decoded(picture: Picture) -> Image.Image:
     return image
 
 
-def only(pictures: Sequence[StudyPictures]) -> PictureSet:
+def only(pictures: Iterable[StudyPictures]) -> PictureSet:
     (study,) = pictures
     (single,) = study.values()
     return single
@@ -53,20 +53,21 @@ def flag_slices(
         results = make_results(make_study(*scan, flag(model, *indices)))
         if anonymous:
             results = anonymous_results(results, bytes(32))
-        (pictures,) = flagged_pictures(results, task)
-        return pictures
+        (pictures,) = slice_pictures(results, task)
+        keys = [slice_key(results.studies[0].series[0].slices[index]) for index in indices]
+        return {key: pictures[key] for key in keys}
 
     return make
 
 
-def test_pictures_are_made_of_flagged_slices_only(
+def test_flagged_slices_are_shown_large_and_all_can_be_scrolled_through(
     scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     study = make_study(*scan, flag(model, 1, 4))
-    (pictures,) = flagged_pictures(make_results(study), task)
-    slices = study.series[0].slices
-    assert list(pictures) == [slice_key(slices[1]), slice_key(slices[4])]
-    assert all(len(item.pictures) == 2 and not item.problem for item in pictures.values())
+    (pictures,) = slice_pictures(make_results(study), task)
+    assert list(pictures) == [slice_key(item) for item in study.series[0].slices]
+    assert [len(item.pictures) for item in pictures.values()] == [0, 2, 0, 0, 2, 0]
+    assert all(item.scroll is not None and not item.problem for item in pictures.values())
 
 
 def test_pictures_show_the_first_two_windows_of_the_task(
@@ -75,7 +76,7 @@ def test_pictures_show_the_first_two_windows_of_the_task(
     """Four vertical bands of known HU; brain 40/80 spans 0 to 80 HU, subdural 80/200 spans -20 to 180 HU."""
     bands = np.repeat(np.array([-100.0, 20.0, 60.0, 300.0], dtype=np.float32), 16)
     (path,) = write_series(tmp_path, values=np.broadcast_to(bands, (1, 64, 64)))
-    result = only(flagged_pictures(make_results(make_study(tmp_path, [path.name], flag(model, 0))), task))
+    result = only(slice_pictures(make_results(make_study(tmp_path, [path.name], flag(model, 0))), task))
     expected = {"Brain": (0.0, 63.75, 191.25, 255.0), "Subdural": (0.0, 51.0, 102.0, 255.0)}
     for picture, (name, greys) in zip(result.pictures, expected.items(), strict=True):
         assert picture.caption.startswith(f"{name} window, center ")
@@ -98,7 +99,7 @@ def test_pictures_of_a_relative_task_are_scaled_as_its_input_is(
     values = np.broadcast_to(bands + np.float32(INTERCEPT), (1, 64, 64))
     (path,) = write_series(tmp_path, values=values, Modality="MR", RescaleSlope=None, RescaleIntercept=None)
     study = scaled(make_study(tmp_path, [path.name], flag(model, 0)), 10.0)
-    result = only(flagged_pictures(make_results(study), load_task("mri_tumor")))
+    result = only(slice_pictures(make_results(study), load_task("mri_tumor")))
     expected = {"Whole range": (0.0, 17.0, 51.0, 255.0), "Brain": (0.0, 0.0, 42.5, 255.0)}
     for picture, (name, greys) in zip(result.pictures, expected.items(), strict=True):
         assert picture.caption.startswith(f"{name} window, center ")
@@ -117,7 +118,7 @@ def test_every_series_has_a_scale_of_its_own(
         (path,) = write_series(folder, values=values, Modality="MR", RescaleSlope=None, RescaleIntercept=None)
         study = make_study(folder, [path.name], flag(model, 0), study_uid=f"1.{number}", series_uid=f"1.{number}.1")
         studies.append(scaled(study, 1000.0 / level))
-    for pictures in flagged_pictures(make_results(*studies), load_task("mri_tumor")):
+    for pictures in slice_pictures(make_results(*studies), load_task("mri_tumor")):
         (result,) = pictures.values()
         assert np.asarray(decoded(result.pictures[0])).mean() == pytest.approx(85.0, abs=2.0)  # 1000 of 3000
 
@@ -126,7 +127,7 @@ def test_pictures_keep_the_proportions_in_mm(
     tmp_path: Path, make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     paths = write_series(tmp_path, slices=1, PixelSpacing=[2.0, 1.0])  # rows lie 2 mm apart, columns 1 mm
-    result = only(flagged_pictures(make_results(make_study(tmp_path, [paths[0].name], flag(model, 0))), task))
+    result = only(slice_pictures(make_results(make_study(tmp_path, [paths[0].name], flag(model, 0))), task))
     for picture in result.pictures:
         assert (picture.width, picture.height) == (32, 64)
         decoded(picture)
@@ -139,17 +140,35 @@ def test_pictures_become_smaller_where_there_are_many(
     sizes = []
     for count in (1, 41, 121):
         study = make_study(tmp_path, [path.name] * count, flag(model, *range(count)))
-        (pictures,) = flagged_pictures(make_results(study), task)
+        (pictures,) = slice_pictures(make_results(study), task)
         first = next(iter(pictures.values()))
         sizes.append(first.pictures[0].width)
     assert sizes[0] > sizes[1] > sizes[2] >= 200
+
+
+@pytest.mark.parametrize(("one_page", "widths"), [(True, (256, 256)), (False, (320, 320))])
+def test_pictures_to_scroll_to_are_as_many_as_their_page_shows(
+    tmp_path: Path,
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+    *,
+    one_page: bool,
+    widths: tuple[int, int],
+) -> None:
+    (path,) = write_series(tmp_path, slices=1, matrix=400)
+    studies = [make_study(tmp_path, [path.name] * 41, study_uid=f"1.{number}") for number in range(2)]
+    made = slice_pictures(make_results(*studies), task, one_page=one_page)
+    first = [next(iter(pictures.values())).scroll for pictures in made]
+    assert tuple(picture.width for picture in first if picture is not None) == widths
 
 
 def test_a_slice_whose_file_is_not_known_has_a_reason(
     scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults, model: ModelSummary, task: Task
 ) -> None:
     study = msgspec.structs.replace(make_study(*scan, flag(model, 0)), sources={})
-    assert only(flagged_pictures(make_results(study), task)).problem == "Where this file lies is not known."
+    (pictures,) = slice_pictures(make_results(study), task)
+    assert {item.problem for item in pictures.values()} == {"Where this file lies is not known."}
 
 
 @pytest.mark.parametrize(
@@ -193,14 +212,16 @@ def test_a_slice_of_an_archive_is_shown(
 ) -> None:
     paths = write_series(tmp_path / "scan", slices=3)
     study = make_study(tmp_path / "scan", [path.name for path in paths], flag(model, 1))
-    expected = only(flagged_pictures(make_results(study), task))
+    key = slice_key(study.series[0].slices[1])
+    (expected,) = slice_pictures(make_results(study), task)
+    assert expected[key].pictures
     with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
         for path in reversed(paths):
             archive.write(path, path.name)
-    sop_uid = study.series[0].slices[1].sop_uid
     source = Source(str(tmp_path / "scan.zip"), paths[1].name, entry=1)  # three entries, the last slice first
-    study = msgspec.structs.replace(study, sources={sop_uid: source})
-    assert only(flagged_pictures(make_results(study), task)) == expected
+    study = msgspec.structs.replace(study, sources={key[0]: source})
+    (pictures,) = slice_pictures(make_results(study), task)
+    assert pictures[key] == expected[key]
 
 
 def test_pictures_report_progress(
@@ -220,8 +241,8 @@ def test_pictures_report_progress(
         totals.append((description, total, unit, initial))
         yield from items
 
-    flagged_pictures(make_results(make_study(*scan, flag(model, 0, 3, 5))), task, progress)
-    assert totals == [("pictures", 3, "slice", 0)]
+    list(slice_pictures(make_results(make_study(*scan, flag(model, 0, 3, 5))), task, progress))
+    assert totals == [("pictures", 6, "slice", 0)]
 
 
 def test_slices_of_a_nifti_file_are_those_of_the_task(
@@ -232,5 +253,5 @@ def test_slices_of_a_nifti_file_are_those_of_the_task(
     nibabel.save(nibabel.Nifti1Image(stored, np.diag([2.0, 2.0, 5.0, 1.0])), tmp_path / "mr.nii.gz")  # type: ignore[no-untyped-call]
     results = make_results(make_study(tmp_path, ["mr.nii.gz"], flag(model, 0)))
     mr = msgspec.structs.replace(task, series=msgspec.structs.replace(task.series, modality="MR"))
-    assert not only(flagged_pictures(results, mr)).problem
-    assert "Hounsfield" in only(flagged_pictures(results, task)).problem
+    assert not only(slice_pictures(results, mr)).problem
+    assert "Hounsfield" in only(slice_pictures(results, task)).problem

@@ -126,3 +126,14 @@ def test_profile_frames_runs_of_slices_that_are_known_to_have_the_finding() -> N
     description = next(element.text for element in svg if element.attrib.get("id") == "p1-description")
     assert description is not None
     assert description.count("3 slices are known to have the finding.") == 1
+
+
+def test_profile_has_a_cursor_and_the_place_of_every_slice_where_it_is_asked_for() -> None:
+    curve = Curve("a", 0.9, (0.0, 0.5, 1.0))
+    assert not of_class(draw([0.0, 10.0, 40.0], [curve]), "cursor")
+    text = axial_profile_svg([0.0, 10.0, 40.0], "abc", [curve], element_id="p", axis_title="mm", with_cursor=True)
+    svg = ET.fromstring(text)
+    (cursor,) = of_class(svg, "cursor")
+    places = [float(x) for x in svg.attrib["data-places"].split()]
+    assert places == [x for x, _ in points(of_class(svg, "curve")[0])]
+    assert float(cursor.attrib["x1"]) == float(cursor.attrib["x2"]) == places[0]

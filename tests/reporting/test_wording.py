@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicewise.reporting.wording import probability_text, ranges_text, summarise
+from slicewise.reporting.wording import probability_text, ranges_text, summarise, trust
 from slicewise.results import ModelSummary, StudyResult
 
 FILES = [f"{index}.dcm" for index in range(8)]
@@ -64,3 +64,25 @@ def test_ranges_name_exactly_the_indices(indices: list[int]) -> None:
         first, _, last = part.partition(" to ")
         named.extend(range(int(first), int(last or first) + 1))
     assert named == indices
+
+
+@pytest.mark.parametrize(
+    ("probability", "is_close"), [(0.5, True), (0.59, True), (0.41, True), (0.61, False), (0.39, False), (1.0, False)]
+)
+def test_summary_tells_what_is_close_to_its_threshold(
+    make_study: Callable[..., StudyResult], model: ModelSummary, probability: float, *, is_close: bool
+) -> None:
+    label = model.labels[0]
+    (series,) = make_study("x", FILES, {1: {label: probability}}).series
+    only = msgspec.structs.replace(model, thresholds={**dict.fromkeys(model.labels, 0.9), label: 0.5})
+    close = summarise(series, only, positions_in_mm=True).close
+    assert bool(close) == is_close
+    assert not is_close or f"{model.displays[0]} ({probability:.3f}, threshold 0.500)." in close
+
+
+def test_trust_says_what_the_model_was_made_with_and_for(model: ModelSummary) -> None:
+    said = dict(trust(model))
+    assert said["Trained on"] == "nothing at all."
+    assert said["Made for"] == "tests."
+    assert "fixed by hand for this test." in said["What is flagged"]
+    assert all(display in said["Not for"] for display in model.displays)

@@ -1,41 +1,43 @@
-"""The report: one self-contained HTML page that needs no network."""
+"""The report: one self-contained HTML page that needs no network, or a worklist and such a page for every study."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
+import msgspec
 
 from slicewise.files import write_bytes_atomically
 from slicewise.progress import Progress, no_progress
-from slicewise.reporting.pictures import StudyPictures, flagged_pictures, slice_key
-from slicewise.reporting.profile import Curve, axial_profile_svg
-from slicewise.reporting.view import (
-    Cell,
-    LabelRow,
-    RejectedRow,
-    RejectedView,
-    ReportView,
-    SeriesView,
-    SliceView,
-    StudyView,
-)
-from slicewise.reporting.wording import probability_text, slice_name, summarise
-from slicewise.results import ModelSummary, Rejection, Results, SeriesResult, SliceResult, StudyResult
+from slicewise.reporting.pictures import StudyPictures, slice_pictures
+from slicewise.reporting.rejected import rejected_view
+from slicewise.reporting.rendering import render
+from slicewise.reporting.scroll_pictures import MEDIA_TYPE
+from slicewise.reporting.study_view import StudyViewBuilder
+from slicewise.reporting.urgency import by_urgency, score_name
+from slicewise.reporting.view import Link, PageView
+from slicewise.reporting.viewer import windows_data
+from slicewise.reporting.wording import trust
+from slicewise.reporting.worklist import worklist_row
+from slicewise.results import Results, StudyResult
 from slicewise.task import Task
 
-LONGEST_REJECTED_TABLE = 50
-"""Beyond this many rows, what was not scored is shown by kind and reason; so it always is without file names."""
+MOST_STUDIES, MOST_SLICES = 20, 600
+"""Several studies with more than this have a page each, so that a page opens quickly and memory stays small."""
 
 _HASHED = "Patient IDs and UIDs are keyed hashes of those of the scans; file names are left out."
+_PAGE_NAME = re.compile(r"[1-9][0-9]*\.html")
+_GENERATOR = b'<meta name="generator" content="slicewise">'
+_HEAD_BYTES = 1024
 
 
 def write_report(path: Path, results: Results, task: Task, progress: Progress = no_progress) -> None:
-    """Writes `report.html` with a picture of every flagged slice.
+    """Writes `report.html`, with all slices to scroll through and a picture of every flagged one.
+
+    Many studies have pages of their own, `report/1.html` and so on by urgency, and `report.html` is their worklist.
+    Pages that an earlier report left there are removed.
 
     The pixels are read again from the files of every study. A picture that cannot be made is replaced by a sentence
     that says why.
@@ -44,176 +46,136 @@ def write_report(path: Path, results: Results, task: Task, progress: Progress = 
         path: The file to write; it is whole or not there.
         results: What was found.
         task: Its title, channels and axial unit.
-        progress: Reports the flagged slices.
+        progress: Reports the slices.
     """
-    pictures = flagged_pictures(results, task, progress)
-    builder = _ViewBuilder(results.model, in_mm=task.axial_unit == "mm")
-    page = _render(builder.report(results, pictures, task.title))
-    # file names may hold bytes that are no valid text; they are written as \udcXX
-    write_bytes_atomically(path, page.encode("utf-8", errors="backslashreplace"))
+    studies = by_urgency(results.studies, results.model)
+    report = _Report(msgspec.structs.replace(results, studies=studies), task, path)
+    slices = sum(len(series.slices) for study in studies for series in study.series)
+    if len(studies) > 1 and (len(studies) > MOST_STUDIES or slices > MOST_SLICES):
+        pictures = slice_pictures(report.results, task, progress, one_page=False)
+        for number, page in enumerate(report.study_pages(pictures), start=1):
+            write_bytes_atomically(report.folder / f"{number}.html", render(page))
+        _remove_pages(report.folder, after=len(studies))
+        write_bytes_atomically(path, render(report.worklist_page()))
+    else:
+        page = report.single_page(tuple(slice_pictures(report.results, task, progress)))
+        write_bytes_atomically(path, render(page))
+        _remove_pages(report.folder, after=0)
 
 
-def _render(report: ReportView) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("slicewise.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(report=report)
+def _remove_pages(folder: Path, *, after: int) -> None:
+    """Removes pages of an earlier report: they would look like pages of this one, and may name patients."""
+    if not folder.is_dir():
+        return
+    for page in folder.iterdir():
+        if _PAGE_NAME.fullmatch(page.name) and int(page.stem) > after and _is_ours(page):
+            page.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _is_ours(page: Path) -> bool:
+    if not page.is_file():
+        return False
+    with page.open("rb") as stream:
+        return _GENERATOR in stream.read(_HEAD_BYTES)
 
 
 @dataclass(frozen=True)
-class _ViewBuilder:
-    """Turns results into what the page shows.
+class _Shown:
+    """A study on a page: `number` is its place in the worklist."""
+
+    study: StudyResult
+    pictures: StudyPictures
+    number: int
+    heading: str
+
+
+@dataclass(frozen=True)
+class _Report:
+    """The pages of a report.
 
     Attributes:
-        model: Labels and thresholds.
-        in_mm: Whether positions are true millimetres.
+        results: What was found, the most urgent study first.
+        task: Its title, channels and axial unit.
+        path: The page that people open.
     """
 
-    model: ModelSummary
-    in_mm: bool
+    results: Results
+    task: Task
+    path: Path
 
-    def report(self, results: Results, pictures: Sequence[StudyPictures], title: str) -> ReportView:
-        """Returns the whole page; studies are sorted by score, the highest first."""
-        model = self.model
-        illustrated = zip(results.studies, pictures, strict=True)
-        studies = sorted(illustrated, key=lambda pair: self._score(pair[0]), reverse=True)
-        return ReportView(
-            title=title,
+    @property
+    def folder(self) -> Path:
+        """Where the pages of the studies lie."""
+        return self.path.with_suffix("")
+
+    def single_page(self, pictures: Sequence[StudyPictures]) -> PageView:
+        """Returns the page of a report that has no other one."""
+        count = len(self.results.studies)
+        shown = [
+            _Shown(study, made, number, "Result" if count == 1 else f"Study {number}")
+            for number, (study, made) in enumerate(zip(self.results.studies, pictures, strict=True), start=1)
+        ]
+        hrefs = [f"#study-{item.number}" for item in shown] if count > 1 else []
+        return self._page(shown=shown, hrefs=hrefs)
+
+    def worklist_page(self) -> PageView:
+        """Returns the worklist that links to the pages of the studies."""
+        numbers = range(1, len(self.results.studies) + 1)
+        return self._page(part="Worklist", hrefs=[f"{self.folder.name}/{number}.html" for number in numbers])
+
+    def study_pages(self, pictures: Iterator[StudyPictures]) -> Iterator[PageView]:
+        """Yields the page of one study after the other, so that the pictures of one study are held at a time."""
+        count = len(self.results.studies)
+        for number, (study, made) in enumerate(zip(self.results.studies, pictures, strict=True), start=1):
+            links = [Link(f"../{self.path.name}", "Worklist")]
+            links += [Link(f"{number - 1}.html", "More urgent study")] if number > 1 else []
+            links += [Link(f"{number + 1}.html", "Less urgent study")] if number < count else []
+            shown = [_Shown(study, made, number, "Result")]
+            yield self._page(part=f"Study {number} of {count}", links=links, shown=shown)
+
+    def _page(
+        self,
+        *,
+        part: str = "",
+        links: Sequence[Link] = (),
+        hrefs: Sequence[str] = (),
+        shown: Sequence[_Shown] = (),
+    ) -> PageView:
+        """Returns a page with a row of the worklist for every one of `hrefs`, and with the studies that are `shown`."""
+        results, model = self.results, self.results.model
+        builder = StudyViewBuilder(model, in_mm=self.task.axial_unit == "mm")
+        return PageView(
+            title=self.task.title,
+            part=part,
             disclaimer=results.disclaimer,
             model_name=f"{model.name} {model.version}",
             software=f"slicewise {results.software_version}",
             displays=model.displays,
-            score_name="Highest of all labels" if model.any_label is None else self._display(model.any_label),
-            positions_in_mm=self.in_mm,
+            score_name=score_name(model),
+            positions_in_mm=builder.in_mm,
             anonymous=results.anonymous,
-            studies=tuple(
-                self._study(study, shown, number, len(studies))
-                for number, (study, shown) in enumerate(studies, start=1)
+            links=tuple(links),
+            worklist=tuple(
+                worklist_row(study, number, href, model)
+                for number, (study, href) in enumerate(zip(results.studies, hrefs, strict=False), start=1)
             ),
-            rejected=_rejected(
-                results.rejected, grouped=results.anonymous or len(results.rejected) > LONGEST_REJECTED_TABLE
-            ),
+            studies=tuple(builder.study(item.study, item.pictures, item.number, item.heading) for item in shown),
+            windows=tuple(channel.name.capitalize() for channel in self.task.channels),
+            viewer_data={
+                "mediaType": MEDIA_TYPE,
+                "windows": windows_data(self.task),
+                "series": {
+                    anchor: slices
+                    for item in shown
+                    for anchor, slices in builder.viewer_data(item.study, item.pictures, item.number).items()
+                },
+            },
+            trust=trust(model),
+            rejected=None if links else rejected_view(results),
             model_facts=_model_facts(results),
         )
-
-    def _score(self, study: StudyResult) -> float:
-        """Returns the probability of the label that sums up the others, else the highest one."""
-        if self.model.any_label is None:
-            return max(study.probabilities.values())
-        return study.probabilities[self.model.any_label]
-
-    def _display(self, name: str) -> str:
-        return self.model.displays[self.model.labels.index(name)]
-
-    def _study(self, study: StudyResult, pictures: StudyPictures, number: int, studies: int) -> StudyView:
-        slices = [item for series in study.series for item in series.slices]
-        anchor = f"study-{number}"
-        return StudyView(
-            anchor=anchor,
-            heading="Result" if studies == 1 else f"Study {number}",
-            patient_id=study.patient_id or "not given",
-            study_uid=study.study_uid or "not given",
-            slices=len(slices),
-            score=probability_text(self._score(study)),
-            flagged=tuple(self._display(name) for name in self.model.flagged(study.probabilities)),
-            labels=tuple(self._label_row(name, study, slices) for name in self.model.labels),
-            series=tuple(
-                self._series(series, pictures, f"{anchor}-series-{place}", _series_heading(place, len(study.series)))
-                for place, series in enumerate(study.series, start=1)
-            ),
-            warnings=sum(len(series.warnings) for series in study.series),
-        )
-
-    def _label_row(self, name: str, study: StudyResult, slices: Sequence[SliceResult]) -> LabelRow:
-        probability, threshold = study.probabilities[name], self.model.thresholds[name]
-        count = sum(item.probabilities[name] >= threshold for item in slices)
-        return LabelRow(
-            display=self._display(name),
-            probability=probability_text(probability),
-            threshold=probability_text(threshold),
-            percent=_percent(probability),
-            threshold_percent=_percent(threshold),
-            flagged=probability >= threshold,
-            slices=f"{count} of {len(slices)}",
-        )
-
-    def _series(self, series: SeriesResult, pictures: StudyPictures, anchor: str, heading: str) -> SeriesView:
-        facts = [("Series UID", series.series_uid or "not given"), ("Slices", str(len(series.slices)))]
-        if self.in_mm:
-            extent = series.slices[-1].position_mm - series.slices[0].position_mm
-            facts.append(("First to last slice", f"{extent:.1f} mm"))
-        facts.append(("Gantry tilt", f"{series.tilt_degrees:.1f}°"))
-        return SeriesView(
-            anchor=anchor,
-            heading=heading,
-            facts=tuple(facts),
-            summary=summarise(series, self.model, positions_in_mm=self.in_mm),
-            profile=self._profile(series, f"{anchor}-profile"),
-            slices=tuple(self._slice(item, pictures) for item in series.slices),
-            warnings=series.warnings,
-        )
-
-    def _profile(self, series: SeriesResult, element_id: str) -> Markup:
-        svg = axial_profile_svg(
-            [item.position_mm if self.in_mm else float(place) for place, item in enumerate(series.slices)],
-            [slice_name(item, positions_in_mm=self.in_mm) for item in series.slices],
-            [
-                Curve(self._display(name), self.model.thresholds[name], tuple(_values(name, series)))
-                for name in self.model.labels
-            ],
-            element_id=element_id,
-            axis_title=f"{'Position along the slice normal (mm)' if self.in_mm else 'Slice'}, feet to head",
-        )
-        return Markup(svg)  # noqa: S704  axial_profile_svg escapes every text
-
-    def _slice(self, item: SliceResult, pictures: StudyPictures) -> SliceView:
-        flagged = self.model.flagged(item.probabilities)
-        return SliceView(
-            index=item.slice_index,
-            position=f"{item.position_mm:.1f}",
-            origin=_origin(item),
-            cells=tuple(
-                Cell(self._display(name), probability_text(item.probabilities[name]), flagged=name in flagged)
-                for name in self.model.labels
-            ),
-            pictures=pictures[slice_key(item)] if flagged else None,
-        )
-
-
-def _series_heading(number: int, count: int) -> str:
-    return "Series" if count == 1 else f"Series {number} of {count}"
-
-
-def _origin(item: SliceResult) -> str:
-    """Returns the file, where it is shown, and the frame, where the file may hold several."""
-    frame = "" if item.frame == 1 else f"frame {item.frame}"
-    return ", ".join(filter(None, (item.file, frame)))
-
-
-def _values(name: str, series: SeriesResult) -> list[float]:
-    return [item.probabilities[name] for item in series.slices]
-
-
-def _rejected(rejected: Sequence[Rejection], *, grouped: bool) -> RejectedView:
-    if not grouped:
-        rows = [RejectedRow(1, item.path, _kind(item), item.reason, item.message) for item in rejected]
-        return RejectedView(count=len(rejected), grouped=False, rows=tuple(rows))
-    groups: defaultdict[tuple[str, str], list[Rejection]] = defaultdict(list)
-    for item in rejected:
-        groups[item.kind, item.reason].append(item)
-    rows = [
-        RejectedRow(len(items), items[0].path, _kind(items[0]), items[0].reason, items[0].message)
-        for items in sorted(groups.values(), key=len, reverse=True)
-    ]
-    return RejectedView(count=len(rejected), grouped=True, rows=tuple(rows))
-
-
-def _kind(item: Rejection) -> str:
-    return item.kind.replace("_", " ")
 
 
 def _model_facts(results: Results) -> tuple[tuple[str, str], ...]:
@@ -228,7 +190,3 @@ def _model_facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("Software", f"slicewise {results.software_version}"),
     )
     return (*facts, ("Identity", _HASHED)) if results.anonymous else facts
-
-
-def _percent(probability: float) -> str:
-    return f"{100 * min(max(probability, 0.0), 1.0):.1f}"

@@ -1,9 +1,11 @@
-"""Pictures of slices for the report: the first channels of the task, as data URIs."""
+"""Pictures of slices for the report: flagged ones in the first windows of the task, all of them to scroll through."""
 
 from __future__ import annotations
 
 import base64
 import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +14,26 @@ from PIL import Image
 
 from slicewise.errors import UnreadableFileError
 from slicewise.imaging.header import SliceHeader
-from slicewise.imaging.load import load_slice
 from slicewise.imaging.reasons import REASONS
 from slicewise.imaging.windows import apply_channels
 from slicewise.progress import Progress, no_progress
-from slicewise.results import Results, SliceResult
+from slicewise.reporting.rereading import ReadSlice, read_slices
+from slicewise.reporting.scroll_pictures import ScrollPicture, scroll_picture
+from slicewise.results import Results, SliceResult, StudyResult
 from slicewise.source import Source
-from slicewise.task import Task
+from slicewise.task import Task, WindowChannel
 from slicewise.volume import FloatImages
 
 SHOWN_CHANNELS = 2
 """Channels of the task that are shown side by side: its first ones."""
 
 _JPEG_QUALITY = 85
-_SIZES = ((40, 384), (120, 288))
-"""Up to so many flagged slices, so many pixels along the longer side of a picture."""
-_SMALLEST = 208
+_FLAGGED_SIZES = ((40, 384), (120, 288))
+"""Up to so many flagged slices on a page, so many pixels along the longer side of a picture."""
+_SMALLEST_FLAGGED = 208
+_SCROLL_SIZES = ((80, 320), (240, 256))
+"""Up to so many slices on a page, so many pixels along the longer side of a picture to scroll to."""
+_SMALLEST_SCROLL = 192
 
 SliceKey = tuple[str, int]
 """SOP Instance UID and frame: what tells a slice from the others of its study."""
@@ -57,16 +63,18 @@ class PictureSet:
     """The pictures of one slice, or the reason why there are none.
 
     Attributes:
-        pictures: One a channel; empty where they cannot be made.
-        problem: Why they cannot be made, else "".
+        pictures: One a channel; empty where the slice is not flagged or they cannot be made.
+        problem: Why no picture can be made, else "".
+        scroll: All windows in one picture, None where it cannot be made.
     """
 
     pictures: tuple[Picture, ...]
     problem: str = ""
+    scroll: ScrollPicture | None = None
 
 
 StudyPictures = dict[SliceKey, PictureSet]
-"""The pictures of the flagged slices of one study."""
+"""The pictures of the slices of one study."""
 
 
 def slice_key(item: SliceResult) -> SliceKey:
@@ -74,33 +82,40 @@ def slice_key(item: SliceResult) -> SliceKey:
     return item.sop_uid, item.frame
 
 
-def flagged_pictures(results: Results, task: Task, progress: Progress = no_progress) -> tuple[StudyPictures, ...]:
-    """Makes the pictures of every flagged slice, smaller ones where there are many.
+def slice_pictures(
+    results: Results, task: Task, progress: Progress = no_progress, *, one_page: bool = True
+) -> Iterator[StudyPictures]:
+    """Makes the pictures of every slice, smaller ones where a page shows many.
 
     Args:
         results: The pixels are read again from the sources of its studies; the thresholds of its model say what is
             flagged. Where it is anonymous, no problem names a file.
-        task: The first `SHOWN_CHANNELS` of its windows are shown.
+        task: The first `SHOWN_CHANNELS` of its windows show flagged slices, all of them can be scrolled through.
         progress: Reports slices.
+        one_page: All studies stand on one page; otherwise each has a page of its own.
 
-    Returns:
-        One mapping a study, in their order: even a UID that two studies share leads to the pictures of the right one.
+    Yields:
+        One mapping a study, in their order, made when it is asked for: even a UID that two studies share leads to the
+        pictures of the right one.
     """
-    flagged = [
-        (place, series.intensity_scale, item)
-        for place, study in enumerate(results.studies)
-        for series in study.series
-        for item in series.slices
-        if results.model.flagged(item.probabilities)
+    makers = [
+        _PictureMaker(results, task, *_sizes(results, results.studies if one_page else [study]), study)
+        for study in results.studies
     ]
-    longest = next((size for count, size in _SIZES if len(flagged) <= count), _SMALLEST)
-    pictures: tuple[StudyPictures, ...] = tuple({} for _ in results.studies)
-    for place, scale, item in progress(flagged, description="pictures", total=len(flagged)):
-        source = results.studies[place].sources.get(item.sop_uid)
-        pictures[place][slice_key(item)] = _picture_set(
-            source, item, task, longest, scale=scale, anonymous=results.anonymous
-        )
-    return pictures
+    work = ((maker, key, made) for maker in makers for key, made in maker.make())
+    total = sum(len(series.slices) for study in results.studies for series in study.series)
+    shown = progress(work, description="pictures", total=total)
+    for _, group in itertools.groupby(shown, key=lambda item: id(item[0])):
+        yield {key: made for _, key, made in group}
+
+
+def window_caption(channel: WindowChannel, unit: str) -> str:
+    """Returns name and values of a window.
+
+    >>> window_caption(WindowChannel("brain", 40.0, 80.0), "HU")
+    'Brain window, center 40, width 80 HU'
+    """
+    return f"{channel.name.capitalize()} window, center {channel.center:g}, width {channel.width:g} {unit}"
 
 
 def jpeg_data_uri(pixels: npt.NDArray[np.float32], width: int, height: int) -> str:
@@ -117,31 +132,71 @@ def jpeg_data_uri(pixels: npt.NDArray[np.float32], width: int, height: int) -> s
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
-def _picture_set(
-    source: Source | None, item: SliceResult, task: Task, longest_side: int, *, scale: float, anonymous: bool
-) -> PictureSet:
-    if source is None:
-        return PictureSet((), "Where this file lies is not known.")
-    try:
-        header, image = load_slice(source, item.frame, task.series.modality)
-    except UnreadableFileError as error:
-        return PictureSet((), REASONS.get(error.reason, "") if anonymous else str(error))
-    return PictureSet(_pictures(header, image.values * np.float32(scale), task, longest_side))
-
-
-def _pictures(header: SliceHeader, values: FloatImages, task: Task, longest_side: int) -> tuple[Picture, ...]:
-    width, height = _size(header, longest_side)
-    channels, unit = task.channels[:SHOWN_CHANNELS], task.preprocessing.unit
-    return tuple(
-        Picture(
-            caption=f"{channel.name.capitalize()} window, center {channel.center:g}, width {channel.width:g} {unit}",
-            alt=f"{channel.name.capitalize()} window",
-            data_uri=jpeg_data_uri(pixels, width, height),
-            width=width,
-            height=height,
-        )
-        for channel, pixels in zip(channels, apply_channels(values, channels), strict=True)
+def _sizes(results: Results, studies: Iterable[StudyResult]) -> tuple[int, int]:
+    """Returns the longer side of the pictures of flagged slices and of those to scroll to, on a page of studies."""
+    slices = [item for study in studies for series in study.series for item in series.slices]
+    flagged = sum(bool(results.model.flagged(item.probabilities)) for item in slices)
+    return (
+        _size_for(flagged, _FLAGGED_SIZES, _SMALLEST_FLAGGED),
+        _size_for(len(slices), _SCROLL_SIZES, _SMALLEST_SCROLL),
     )
+
+
+def _size_for(count: int, sizes: Sequence[tuple[int, int]], smallest: int) -> int:
+    return next((size for most, size in sizes if count <= most), smallest)
+
+
+@dataclass(frozen=True)
+class _PictureMaker:
+    """Makes the pictures of one study."""
+
+    results: Results
+    task: Task
+    flagged_side: int
+    scroll_side: int
+    study: StudyResult
+
+    def make(self) -> Iterator[tuple[SliceKey, PictureSet]]:
+        for series in self.study.series:
+            by_file = itertools.groupby(series.slices, key=lambda item: self.study.sources.get(item.sop_uid))
+            for source, group in by_file:
+                slices = list(group)
+                for item, read in zip(slices, self._read(source, slices), strict=True):
+                    yield slice_key(item), self._picture_set(item, read, series.intensity_scale)
+
+    def _read(
+        self, source: Source | None, slices: Sequence[SliceResult]
+    ) -> Iterable[ReadSlice | UnreadableFileError | None]:
+        if source is None:
+            return [None] * len(slices)
+        return read_slices(source, [item.frame for item in slices], self.task.series.modality)
+
+    def _picture_set(self, item: SliceResult, read: ReadSlice | UnreadableFileError | None, scale: float) -> PictureSet:
+        if read is None:
+            return PictureSet((), "Where this file lies is not known.")
+        if isinstance(read, UnreadableFileError):
+            return PictureSet((), REASONS.get(read.reason, "") if self.results.anonymous else str(read))
+        header, values = read
+        values = values * np.float32(scale)
+        width, height = _size(header, self.scroll_side)
+        return PictureSet(
+            pictures=self._windows(header, values) if self.results.model.flagged(item.probabilities) else (),
+            scroll=scroll_picture(values, self.task.channels, width=width, height=height),
+        )
+
+    def _windows(self, header: SliceHeader, values: FloatImages) -> tuple[Picture, ...]:
+        width, height = _size(header, self.flagged_side)
+        channels, unit = self.task.channels[:SHOWN_CHANNELS], self.task.preprocessing.unit
+        return tuple(
+            Picture(
+                caption=window_caption(channel, unit),
+                alt=f"{channel.name.capitalize()} window",
+                data_uri=jpeg_data_uri(pixels, width, height),
+                width=width,
+                height=height,
+            )
+            for channel, pixels in zip(channels, apply_channels(values, channels), strict=True)
+        )
 
 
 def _size(header: SliceHeader, longest_side: int) -> tuple[int, int]:

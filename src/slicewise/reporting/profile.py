@@ -40,7 +40,13 @@ class Curve:
 
 
 def axial_profile_svg(
-    positions: Sequence[float], names: Sequence[str], curves: Sequence[Curve], *, element_id: str, axis_title: str
+    positions: Sequence[float],
+    names: Sequence[str],
+    curves: Sequence[Curve],
+    *,
+    element_id: str,
+    axis_title: str,
+    with_cursor: bool = False,
 ) -> str:
     """Draws the probabilities of all labels over the axial position, and below them which slices are flagged.
 
@@ -50,6 +56,8 @@ def axial_profile_svg(
         curves: The labels, each with one value a slice.
         element_id: Unique within the page.
         axis_title: What the positions are, with their unit.
+        with_cursor: Adds a line that a script can move, see `report_viewer.js`, and in `data-places` where it stands
+            for every slice.
 
     Returns:
         An `svg` element. All texts in it are escaped.
@@ -76,6 +84,9 @@ def axial_profile_svg(
     _draw_key(svg, with_known=any(curve.known for curve in curves))
     for number, curve in enumerate(curves):
         _draw_strip(svg, number, curve, axis)
+    if with_cursor:
+        svg.set("data-places", " ".join(f"{axis.x(position):.1f}" for position in positions))
+        _line(svg, (axis.x(positions[0]), _TOP - 8), (axis.x(positions[0]), strip_bottom), "cursor")
     return ET.tostring(svg, encoding="unicode")
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from slicewise.reporting.pictures import PictureSet
+from slicewise.reporting.scan_advice import AdviceView
+from slicewise.reporting.viewer import ViewerData, ViewerView
 from slicewise.reporting.wording import Summary
-from slicewise.volume import ScanWarning
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class SeriesView:
     summary: Summary
     profile: Markup
     slices: tuple[SliceView, ...]
-    warnings: tuple[ScanWarning, ...]
+    viewer: ViewerView
 
     @property
     def flagged(self) -> tuple[SliceView, ...]:
@@ -64,18 +65,37 @@ class SeriesView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study: `score` is the probability that studies are sorted by, `flagged` the labels at their threshold."""
+    """One study."""
 
     anchor: str
     heading: str
     patient_id: str
     study_uid: str
-    slices: int
-    score: str
-    flagged: tuple[str, ...]
+    advice: tuple[AdviceView, ...]
     labels: tuple[LabelRow, ...]
     series: tuple[SeriesView, ...]
-    warnings: int
+
+
+@dataclass(frozen=True)
+class WorklistRow:
+    """One study of the worklist: `score` is what it is sorted by, `flagged` the labels at their threshold."""
+
+    href: str
+    heading: str
+    patient_id: str
+    study_uid: str
+    score: str
+    flagged: tuple[str, ...]
+    slices: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to another page of the report."""
+
+    href: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -99,10 +119,31 @@ class RejectedView:
 
 
 @dataclass(frozen=True)
-class ReportView:
-    """The whole page; an `anonymous` one has no places for file names."""
+class PageView:
+    """One page: the whole report, the worklist of a report of many pages, or one study of it.
+
+    Attributes:
+        title: Title of the task.
+        part: What tells the page from the other pages of the report, "" where there is one.
+        disclaimer: What the results must not be used for.
+        model_name: Name and version of the model.
+        software: Name and version of slicewise.
+        displays: Names of the labels.
+        score_name: What the worklist is sorted by.
+        positions_in_mm: Whether positions are true millimetres.
+        anonymous: There are no places for file names.
+        links: To the pages before and after this one.
+        worklist: One row a study; empty where the page shows one study.
+        studies: The studies that the page shows.
+        windows: Names of the windows of the viewer, the first one shown at first.
+        viewer_data: What the script of the viewer needs.
+        trust: How far the results can be trusted, in plain words.
+        rejected: What was not scored, None where another page says so.
+        model_facts: Terms and facts about the model.
+    """
 
     title: str
+    part: str
     disclaimer: str
     model_name: str
     software: str
@@ -110,6 +151,11 @@ class ReportView:
     score_name: str
     positions_in_mm: bool
     anonymous: bool
+    links: tuple[Link, ...]
+    worklist: tuple[WorklistRow, ...]
     studies: tuple[StudyView, ...]
-    rejected: RejectedView
+    windows: tuple[str, ...]
+    viewer_data: ViewerData
+    trust: tuple[tuple[str, str], ...]
+    rejected: RejectedView | None
     model_facts: tuple[tuple[str, str], ...]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slicewise.results import ModelSummary, SeriesResult, SliceResult
+
+CLOSE = 1.5
+"""Odds within this factor of those of the threshold are close: another scan of the patient may well cross it."""
 
 
 @dataclass(frozen=True)
@@ -16,20 +20,24 @@ class Summary:
         lead: The one sentence to read.
         findings: One sentence a flagged label.
         rest: One sentence about the labels that were not flagged, "" if there are none.
+        close: One sentence about labels whose highest probability is close to their threshold, "" if there are none.
     """
 
     lead: str
     findings: tuple[str, ...]
     rest: str
+    close: str = ""
 
 
 def summarise(series: SeriesResult, model: ModelSummary, *, positions_in_mm: bool) -> Summary:
     """Says which labels reached their threshold, on which slices, and how probable they are at most."""
-    findings, rest = [], []
+    findings, rest, close = [], [], []
     for label, display in zip(model.labels, model.displays, strict=True):
         top = max(series.slices, key=lambda item: item.probabilities[label])
         where = slice_name(top, positions_in_mm=positions_in_mm)
         highest = probability_text(top.probabilities[label])
+        if _is_close(top.probabilities[label], model.thresholds[label]):
+            close.append(f"{display} ({highest}, threshold {probability_text(model.thresholds[label])})")
         flagged = [item.slice_index for item in series.slices if label in model.flagged(item.probabilities)]
         if flagged:
             findings.append(
@@ -41,13 +49,48 @@ def summarise(series: SeriesResult, model: ModelSummary, *, positions_in_mm: boo
             rest.append(f"{display} (highest {highest} at {where}, threshold {threshold})")
     count = sum(bool(model.flagged(item.probabilities)) for item in series.slices)
     total = slices_text(len(series.slices))
+    narrow = f"Close to the threshold, so that a repeated scan may well give the other result: {'; '.join(close)}."
     if not findings:
-        return Summary(f"No label reached its threshold on any of {total}.", (), f"Not flagged: {'; '.join(rest)}.")
+        lead = f"No label reached its threshold on any of {total}."
+        return Summary(lead, (), f"Not flagged: {'; '.join(rest)}.", narrow if close else "")
     return Summary(
         f"At least one label reached its threshold on {count} of {total}.",
         tuple(findings),
         f"Not flagged on any slice: {'; '.join(rest)}." if rest else "",
+        narrow if close else "",
     )
+
+
+def trust(model: ModelSummary) -> tuple[tuple[str, str], ...]:
+    """Says how far the results can be trusted, as terms and sentences."""
+    sure = (
+        "A probability is an estimate of the model, from 0 to 1. On scanners and patients unlike those it was made "
+        "with, it can be far too high or too low."
+    )
+    rule = f"A slice whose probability reaches the threshold of a label. Thresholds: {_sentence(model.threshold_rule)}"
+    no_use = (
+        "Diagnosis, triage or any other clinical use. A scan without flags may have a finding, a flag may be a false "
+        f"alarm, and nothing is looked for but: {', '.join(model.displays)}."
+    )
+    return (
+        ("How sure", sure),
+        ("What is flagged", rule),
+        ("Trained on", _sentence(model.trained_on)),
+        ("Made for", _sentence(model.intended_use)),
+        ("Not for", no_use),
+    )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _is_close(probability: float, threshold: float) -> bool:
+    """Compares odds: 0.02 is far from 0.04, and 0.50 is close to 0.52."""
+    if not (0 < probability < 1 and 0 < threshold < 1):
+        return probability == threshold
+    odds = [value / (1 - value) for value in (probability, threshold)]
+    return abs(math.log(odds[0] / odds[1])) < math.log(CLOSE)
 
 
 def slice_name(item: SliceResult, *, positions_in_mm: bool) -> str:
@@ -94,3 +137,12 @@ def ranges_text(indices: Iterable[int]) -> str:
 
 def _run_text(run: Sequence[int]) -> str:
     return str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}"
+
+
+def readable_text(text: str) -> str:
+    r"""Returns a text that may hold bytes which are no valid text, as file names do, with those written out.
+
+    >>> readable_text("a\udcff.dcm")
+    'a\\udcff.dcm'
+    """
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")

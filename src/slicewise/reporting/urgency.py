@@ -1,0 +1,31 @@
+"""Which study, and which slice of it, comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from slicewise.results import ModelSummary, StudyResult
+
+
+def score(probabilities: Mapping[str, float], model: ModelSummary) -> float:
+    """Returns the probability of the label that sums up the others, else the highest one."""
+    return max(probabilities.values()) if model.any_label is None else probabilities[model.any_label]
+
+
+def score_name(model: ModelSummary) -> str:
+    """Returns what `score` is, for people."""
+    return "Highest of all labels" if model.any_label is None else display_name(model.any_label, model)
+
+
+def display_name(label: str, model: ModelSummary) -> str:
+    """Returns the name of a label for people."""
+    return model.displays[model.labels.index(label)]
+
+
+def by_urgency(studies: Iterable[StudyResult], model: ModelSummary) -> tuple[StudyResult, ...]:
+    """Returns flagged studies before the others, both sorted by their score, the highest first."""
+
+    def urgency(study: StudyResult) -> tuple[bool, float]:
+        return bool(model.flagged(study.probabilities)), score(study.probabilities, model)
+
+    return tuple(sorted(studies, key=urgency, reverse=True))

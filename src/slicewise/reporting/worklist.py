@@ -1,0 +1,32 @@
+"""The worklist: the studies of a report, the most urgent first."""
+
+from __future__ import annotations
+
+from slicewise.reporting.scan_advice import study_advice
+from slicewise.reporting.urgency import display_name, score
+from slicewise.reporting.view import WorklistRow
+from slicewise.reporting.wording import probability_text
+from slicewise.results import ModelSummary, StudyResult
+
+
+def worklist_row(study: StudyResult, number: int, href: str, model: ModelSummary) -> WorklistRow:
+    """Returns the row of a study.
+
+    Args:
+        study: The study.
+        number: Its place in the worklist, from 1.
+        href: Where it is shown.
+        model: Labels and thresholds.
+    """
+    slices = [item for series in study.series for item in series.slices]
+    flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
+    return WorklistRow(
+        href=href,
+        heading=f"Study {number}",
+        patient_id=study.patient_id or "not given",
+        study_uid=study.study_uid or "not given",
+        score=probability_text(score(study.probabilities, model)),
+        flagged=tuple(display_name(name, model) for name in model.flagged(study.probabilities)),
+        slices=f"{flagged} of {len(slices)}",
+        warnings=tuple(dict.fromkeys(item.title for item in study_advice(study, [""] * len(study.series)))),
+    )

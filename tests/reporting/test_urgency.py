@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from slicewise.reporting.urgency import by_urgency, score, score_name
+from slicewise.results import ModelSummary, StudyResult
+
+MakeStudy = Callable[..., StudyResult]
+
+
+def test_flagged_studies_come_first_and_each_kind_by_its_score(make_study: MakeStudy, model: ModelSummary) -> None:
+    any_label, other = model.labels[:2]
+    raised = {
+        "low": {any_label: 0.2},
+        "flagged by another label": {any_label: 0.15, other: 0.6},
+        "high, not flagged": {any_label: 0.4},
+        "flagged": {any_label: 0.9},
+    }
+    studies = [make_study("x", ["a"], {0: values}, patient_id=name) for name, values in raised.items()]
+    ordered = [study.patient_id for study in by_urgency(studies, model)]
+    assert ordered == ["flagged", "flagged by another label", "high, not flagged", "low"]
+
+
+def test_equally_urgent_studies_keep_their_order(make_study: MakeStudy, model: ModelSummary) -> None:
+    studies = [make_study("x", ["a"], patient_id=name) for name in "abc"]
+    assert [study.patient_id for study in by_urgency(studies, model)] == ["a", "b", "c"]
+
+
+def test_the_score_is_that_of_the_label_that_sums_up_or_else_the_highest(model: ModelSummary) -> None:
+    probabilities = dict.fromkeys(model.labels, 0.1) | {model.labels[0]: 0.3, model.labels[2]: 0.7}
+    assert (score(probabilities, model), score_name(model)) == (0.3, model.displays[0])
+    alone = msgspec.structs.replace(model, any_label=None)
+    assert (score(probabilities, alone), score_name(alone)) == (0.7, "Highest of all labels")
