@@ -309,7 +309,11 @@ def test_anonymous_results_are_refused_in_formats_that_copy_identity(
 ) -> None:
     write_series(tmp_path / "in", slices=9)
     assert predict(tmp_path / "in", "--anonymous", formats=formats) == 2
-    assert "copies the identity of the patient, which --anonymous leaves out" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert (
+        "copies the identity of the patient, which --anonymous leaves out. Choose one of the two, or among csv, "
+        in told
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -457,3 +461,65 @@ def test_without_highdicom_the_extra_is_named_before_anything_is_read(
     monkeypatch.setattr("slicewise.reporting.dicom.extra.find_spec", lambda _: None)
     assert predict(tmp_path / "missing", formats="sr") == 2
     assert "slicewise[dicom]" in capsys.readouterr().err
+
+
+def test_two_patients_with_one_study_uid_get_no_object_of_either(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for patient in ("A", "B"):
+        uid = seeded_uid("the same")
+        write_series(
+            tmp_path / "in" / patient, slices=9, patient_id=patient, study_uid=uid, series_uid=seeded_uid(patient)
+        )
+    assert predict(tmp_path / "in", formats="csv,sr,fhir") == 3
+    told = capsys.readouterr().err
+    assert told.count("no sr of study") == told.count("no fhir of study") == 2
+    assert "Two patients have this Study Instance UID" in told
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+    assert len(read(tmp_path / "out" / "studies.csv")) == 2
+
+
+def test_objects_of_an_earlier_call_do_not_stay(tmp_path: Path, predict: Predict) -> None:
+    for patient in ("A", "B"):
+        write_series(tmp_path / "in" / patient, slices=9, patient_id=patient)
+    assert predict(tmp_path / "in", formats="sr,sc,fhir") == 0
+    mine = tmp_path / "out" / "dicom" / "notes.txt"
+    mine.write_text("mine")
+    assert predict(tmp_path / "in" / "A", formats="sr,fhir") == 0
+    assert [path.name for path in (tmp_path / "out").rglob("*.dcm")] == ["sr.dcm"]
+    assert len(list((tmp_path / "out" / "fhir").iterdir())) == 1
+    assert mine.is_file()
+
+
+@pytest.mark.parametrize(
+    "name", [".slicewise-partial.sqlite-wal", ".results.json.1f.part", "report/.2.html.ab.part", "dicom"]
+)
+def test_what_a_killed_call_has_left_is_refused_beside_anonymous_results(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    write_series(tmp_path / "in", slices=9)
+    (tmp_path / "out" / "report").mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("DOE^JOHN")
+    assert predict(tmp_path / "in", "--anonymous", formats="html") == 2
+    assert f"{name} of another call lies there and may name patients" in capsys.readouterr().err
+
+
+def test_an_odd_study_does_not_cost_the_objects_of_the_others(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from slicewise.reporting.dicom import write
+
+    for patient in ("A", "B"):
+        write_series(tmp_path / "in" / patient, slices=9, patient_id=patient)
+    build, calls = write._BUILDERS["sr"], []
+
+    def odd(findings: object) -> object:
+        calls.append(findings)
+        if len(calls) == 1:
+            raise AttributeError("no such element")
+        return build(findings)  # type: ignore[arg-type]
+
+    monkeypatch.setitem(write._BUILDERS, "sr", odd)
+    assert predict(tmp_path / "in", formats="sr") == 3
+    assert "(not_written): AttributeError: no such element" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").rglob("sr.dcm"))) == 1

@@ -7,6 +7,7 @@ import pydicom
 import pytest
 
 from dicom_files import write_series
+from slicewise.errors import InputError
 from slicewise.imaging.datasets import write_datasets
 from slicewise.imaging.discover import discover
 from slicewise.imaging.header import SliceHeader
@@ -36,3 +37,8 @@ def test_what_is_read_of_datasets_is_what_is_read_of_their_files(tmp_path: Path,
         )
     assert datasets == before
     assert all(hasattr(dataset, "file_meta") == with_meta for dataset in datasets)
+
+
+def test_a_dataset_that_is_no_image_is_named_by_its_place(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset 0: cannot be written as a DICOM file"):
+        write_datasets([pydicom.Dataset()], tmp_path)

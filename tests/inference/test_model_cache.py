@@ -77,10 +77,10 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
 def test_the_oldest_ones_are_dropped(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path / "slicewise")
     for place in range(12):
-        cache.write(f"key{place:02d}", b"network")
-        os.utime(tmp_path / "slicewise" / f"key{place:02d}", (place, place))
+        cache.write(f"{place:064x}", b"network")
+        os.utime(tmp_path / "slicewise" / f"{place:064x}", (place, place))
     kept = sorted(path.name for path in (tmp_path / "slicewise").iterdir())
-    assert kept == [f"key{place:02d}" for place in range(4, 12)]
+    assert kept == [f"{place:064x}" for place in range(4, 12)]
 
 
 def test_the_folder_follows_the_xdg_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +95,16 @@ def test_the_folder_follows_the_xdg_rules(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "home", no_home)
     assert user_cache_folder() is None
+
+
+@posix
+def test_files_of_others_are_never_dropped(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o700)
+    for number in range(12):
+        (folder / f"thesis{number}.txt").write_text("years of work")
+    cache = ModelCache(folder)
+    for number in range(12):
+        cache.write(cache_key([str(number)]), b"compiled")
+    assert len(list(folder.glob("thesis*.txt"))) == 12
+    assert len(list(folder.iterdir())) == 12 + 8

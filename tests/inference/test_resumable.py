@@ -98,6 +98,22 @@ def test_a_study_whose_files_changed_is_scored_again(tmp_path: Path, detector: D
     assert [(study.patient_id, len(study.series[0].slices)) for study in found] == [("A", 8), ("C", 9), ("D", 9)]
 
 
+def test_what_failed_in_passing_is_tried_again(
+    tmp_path: Path, detector: Detector, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary = Detector.predict_volume
+
+    def away(self: Detector, volume: Any) -> Any:
+        if volume.patient_id == "A":
+            raise MemoryError
+        return ordinary(self, volume)
+
+    with monkeypatch.context() as patch, pytest.raises(_StoppedError):
+        patch.setattr(Detector, "predict_volume", away)
+        score(tmp_path / "journal", detector, scans, progress=stops_after(2))
+    assert score(tmp_path / "journal", detector, scans) == tuple(detector.predict(scans))
+
+
 def test_the_key_of_a_study_tells_its_files_and_their_versions(scans: Path) -> None:
     before = studies_of(scans)
     keys = {patient: study_key(study) for patient, study in before.items()}

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from slicewise.cli.predict_archive import ARCHIVE_FORMATS, check_archive_formats
-from slicewise.cli.predict_outputs import FILES, FORMATS
+from slicewise.cli.predict_outputs import DEFAULT_FORMATS, FILES, FORMATS
 from slicewise.errors import UsageError
+from slicewise.files import is_unfinished
 
 PARTIAL = ".slicewise-partial.sqlite"
 """Outcomes of the studies of a call that has not ended, in its output folder."""
@@ -25,7 +26,8 @@ def chosen_formats(text: str, *, anonymous: bool) -> tuple[str, ...]:
     copying = [item for item in formats if item in ARCHIVE_FORMATS]
     if anonymous and copying:
         raise UsageError(
-            f"--formats {text}: {copying[0]} copies the identity of the patient, which --anonymous leaves out. X"
+            f"--formats {text}: {copying[0]} copies the identity of the patient, which --anonymous leaves out. "
+            f"Choose one of the two, or among {', '.join(DEFAULT_FORMATS)}"
         )
     unknown = [item for item in formats if item not in FORMATS]
     if unknown or not formats:
@@ -73,10 +75,19 @@ def hash_key(arguments: argparse.Namespace, formats: Collection[str]) -> bytes |
 
 def _refuse_named_results(output: Path, formats: Collection[str]) -> None:
     """Refuses a folder where files of another call, which may name patients, would stay beside anonymous ones."""
-    others = [PARTIAL, *(name for item, names in FILES.items() if item not in formats for name in names)]
+    others = [name for item, names in FILES.items() if item not in formats for name in names]
     staying = [name for name in others if (output / name).exists()]
+    # What a killed call has left: the journal with SQLite's own files beside it, and files that were being written.
+    for folder in (output, output / "report"):
+        if folder.is_dir():
+            names = (str(path.relative_to(output)) for path in folder.iterdir() if _is_left_over(path.name))
+            staying += sorted(names)
     if staying:
         raise UsageError(
-            f"--output {output}: {staying[0]} of another call lies there and may name patients. Choose another folder "
-            "for --anonymous, or remove it"
+            f"--output {output}: {', '.join(dict.fromkeys(staying))} of another call lies there and may name patients. "
+            "Choose another folder for --anonymous, or remove all of it"
         )
+
+
+def _is_left_over(name: str) -> bool:
+    return name.startswith(PARTIAL) or is_unfinished(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian
 
+from slicewise.errors import InputError
 from slicewise.imaging.silence import silent_pydicom
 
 Datasets = Iterable[Dataset]
@@ -21,10 +22,20 @@ def write_datasets(datasets: Datasets, folder: Path) -> None:
         datasets: Are not changed. Where one has no file meta information, its encoding is that of DICOM's default,
             Implicit VR Little Endian.
         folder: Is there.
+
+    Raises:
+        InputError: If a dataset cannot be written as a file; the message names its place, from 0.
     """
     with silent_pydicom():
         for place, dataset in enumerate(datasets):
-            _with_meta(dataset).save_as(folder / f"{place:06d}.dcm", enforce_file_format=True)
+            try:
+                _with_meta(dataset).save_as(folder / f"{place:06d}.dcm", enforce_file_format=True)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"dataset {place}: cannot be written as a DICOM file: {error}. Expected SOP Class UID, SOP "
+                    "Instance UID, and file meta information with the transfer syntax that it was read in",
+                    reason="not_dicom",
+                ) from error
 
 
 def _with_meta(dataset: Dataset) -> Dataset:

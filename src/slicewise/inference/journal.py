@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -71,19 +71,31 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        keep = error is not None and len(self) > 0
-        self._database.close()
+        try:
+            keep = error is not None and len(self) > 0
+        except SlicewiseError:  # what it holds cannot be counted: it stays
+            keep = True
+        finally:
+            self._database.close()
         if self._path is not None and not keep:
             _remove(self._path)
 
     def __len__(self) -> int:
         """Number of studies."""
-        (count,) = self._database.execute("SELECT COUNT(*) FROM outcomes").fetchone()
-        return int(count)
+        return int(self._execute("SELECT COUNT(*) FROM outcomes")[0])
 
     def __contains__(self, key: str) -> bool:
         """Tells whether the outcome of a study is known."""
-        return self._database.execute("SELECT 1 FROM outcomes WHERE study = ?", (key,)).fetchone() is not None
+        return self._execute("SELECT 1 FROM outcomes WHERE study = ?", key) is not None
+
+    def get(self, key: str) -> StudyOutcome | None:
+        """Returns the outcome of a study; None where it is not known.
+
+        Raises:
+            SlicewiseError: If it cannot be read.
+        """
+        row = self._execute("SELECT content FROM outcomes WHERE study = ?", key)
+        return None if row is None else msgspec.convert(json.loads(row[0]), StudyOutcome)
 
     def add(self, key: str, outcome: StudyOutcome) -> None:
         """Adds the outcome of a study; it is safe once this returns.
@@ -91,17 +103,24 @@ class Journal:
         Raises:
             SlicewiseError: If it cannot be written.
         """
-        try:
-            self._database.execute("INSERT OR REPLACE INTO outcomes VALUES (?, ?)", (key, _packed(outcome)))
-        except sqlite3.OperationalError as error:
-            place = self._path or "The folder for temporary files"
-            raise SlicewiseError(f"{place}: cannot be written ({error}). Make room, then run again") from error
+        self._execute("INSERT OR REPLACE INTO outcomes VALUES (?, ?)", key, _packed(outcome))
 
     def outcomes(self, keys: Sequence[str]) -> Iterator[StudyOutcome]:
         """Yields the outcomes of studies, in the order of the keys, one in memory at a time."""
         for key in keys:
-            row = self._database.execute("SELECT content FROM outcomes WHERE study = ?", (key,)).fetchone()
-            yield msgspec.convert(json.loads(row[0]), StudyOutcome)
+            outcome = self.get(key)
+            assert outcome is not None
+            yield outcome
+
+    def _execute(self, statement: str, *values: str) -> Any:
+        try:
+            return self._database.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            place = self._path or "The folder for temporary files"
+            raise SlicewiseError(
+                f"{place}: cannot be read or written ({error}). Make room, or see whether its drive is there, then run "
+                "again"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from slicewise.files import is_unfinished, write_bytes_atomically
+from slicewise.files import write_bytes_atomically
 
 _PRIVATE = stat.S_IRWXU
 _MOST_KEPT = 8
 """Compiled networks that stay: both of the last few models."""
 
+_KEY = re.compile(r"[0-9a-f]{64}")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -72,7 +74,8 @@ class ModelCache:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        kept = [path for path in self._folder.iterdir() if not is_unfinished(path.name)]
+        # Only what has the name of a key: somebody may have chosen a folder that holds files of their own.
+        kept = [path for path in self._folder.iterdir() if _KEY.fullmatch(path.name) and path.is_file()]
         for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns)[:-_MOST_KEPT]:
             path.unlink(missing_ok=True)
 

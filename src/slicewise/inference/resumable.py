@@ -40,7 +40,7 @@ def score_into(
     def unknown() -> Iterator[Study]:
         for study in inventory.studies():
             keys.append(study_key(study))
-            if keys[-1] not in journal:
+            if not _is_final(journal, keys[-1]):
                 waiting.append(keys[-1])
                 yield study
 
@@ -49,6 +49,16 @@ def score_into(
     for outcome in progress(outcomes, description="Scoring", total=total, unit="study", initial=done):
         journal.add(waiting.popleft(), outcome)
     return tuple(keys)
+
+
+PASSING = ("not_scored", "unreadable_path", "bad_archive")
+"""Reasons that another attempt may not meet again, as a network drive that was away."""
+
+
+def _is_final(journal: Journal, key: str) -> bool:
+    """Tells whether the outcome of a study is known and would be the same again."""
+    outcome = journal.get(key)
+    return outcome is not None and not any(item.reason in PASSING for item in outcome.rejected)
 
 
 def study_key(study: Study) -> str:

@@ -80,7 +80,7 @@ def _write(folder: Path, files: Files) -> list[Path]:
         for name, content in files:
             write_bytes_atomically(folder / name, content)
             written.append(folder / name)
-    except InputError:
+    except BaseException:
         for path in written:  # half a series would look like a whole one
             path.unlink()
         raise
