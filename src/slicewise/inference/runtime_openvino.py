@@ -47,7 +47,7 @@ class OpenVinoRuntime:
         self._fusion = _Network(_compiled(core, package.files[FUSION], cache))
         self._streams = ThreadPoolExecutor(streams, thread_name_prefix="slicewise-encoder")
         with _FIRST_USE:
-            self._encoder.infer({"channels": _nothing(package)})
+            self._encoder.infer_nothing(_SLICES_A_STREAM)
 
     def encode(self, channels: Floats) -> EncodedSlices:
         """Runs stage 1 on slices (S, C, H, W)."""
@@ -76,12 +76,15 @@ class _Network:
         outputs = self._own.request.infer(wanted, share_inputs=True)
         return [np.array(outputs[node], dtype=np.float32) for node in self._compiled.outputs]
 
-
-def _nothing(package: ModelPackage) -> Floats:
-    """Returns empty slices for a first inference, which also makes the kernels for batches of this size."""
-    task = package.manifest.task
-    channels = len(task.channels) * (2 * package.manifest.encoder.neighbours + 1)
-    return np.zeros((_SLICES_A_STREAM, channels, task.preprocessing.size, task.preprocessing.size), dtype=np.float32)
+    def infer_nothing(self, rows: int) -> None:
+        """Runs on zeros, which makes the kernels for batches of so many rows; its inputs may be of any number only."""
+        shapes = {node.get_any_name(): node.get_partial_shape() for node in self._compiled.inputs}
+        self.infer(
+            {
+                name: np.zeros([rows if size.is_dynamic else size.get_length() for size in shape], dtype=np.float32)
+                for name, shape in shapes.items()
+            }
+        )
 
 
 def _compiled(core: Any, content: bytes, cache: ModelCache | None, **more_settings: str) -> Any:
