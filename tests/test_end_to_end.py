@@ -175,7 +175,8 @@ def test_prediction_on_dicom_equals_that_on_the_prepared_dataset(predicted: Path
 
 def test_every_result_file_is_written_and_valid(predicted: Path, run: Path) -> None:
     names = {path.name for path in predicted.iterdir()}
-    assert names == {"slices.csv", "series.csv", "studies.csv", "rejected.csv", "results.json", "report.html"}
+    assert names == {"slices.csv", "series.csv", "studies.csv", "rejected.csv", "results.json", "report.html", "report"}
+    assert len(list((predicted / "report").glob("*.html"))) == 24  # so many studies have a page each
     content = json.loads((predicted / "results.json").read_text())
     jsonschema.validate(content, results_schema())
     assert content["model"]["digest"] == load_package(run).digest
