@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,34 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from browser import NEEDS_CHROMIUM, PHONE_PX, chromium
 from evaluated import SLICES, measured, simulated_table
 from slicewise.evaluation.predictions import PredictionTable
 from slicewise.reporting.evaluation_page import write_evaluation_report
 from slicewise.task import Task, load_task
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-PHONE_PX = 390
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are not installed"),
-    pytest.mark.allow_hosts(["127.0.0.1", "::1", "localhost"]),  # the driver listens there
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +46,9 @@ def page(tmp_path_factory: pytest.TempPathFactory, table: PredictionTable, task:
 @pytest.fixture
 def browser(tmp_path: Path, page: str) -> Iterator[webdriver.Chrome]:
     """The page in a browser of its own, 1200 pixels wide."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
-    try:
+    with chromium(tmp_path / "profile", "1200,900") as driver:
         driver.get(page)
         yield driver
-    finally:
-        driver.quit()
 
 
 def text(browser: webdriver.Chrome, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
@@ -20,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from browser import NEEDS_CHROMIUM, PHONE_PX, chromium
 from dicom_files import write_series
 from slicewise.imaging.windows import apply_channels
 from slicewise.reporting.html import MOST_STUDIES, write_report
@@ -28,19 +27,6 @@ from slicewise.source import Source
 from slicewise.task import Task, load_task
 from slicewise.volume import ScanWarning
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-PHONE_PX = 390
 HOSTILE = (
     "</script><script>document.title='x'</script><!--<img src=http://x.example onerror=\"document.title='y'\">\u2028'"
 )
@@ -48,10 +34,7 @@ BANDS = (-900.0, 20.0, 60.0, 150.0, 900.0)
 """HU of the upright bands of every slice; the slice index is added to the second."""
 SLICES, FLAGGED, NO_PICTURE = 12, (3, 4, 9), 7
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are not installed"),
-    pytest.mark.allow_hosts(["127.0.0.1", "::1", "localhost"]),  # the driver listens there
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +97,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, results: Results, task: Task)
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """One browser for all tests, 1200 pixels wide: it takes seconds to start."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (*ARGUMENTS, f"--user-data-dir={profile}", "--window-size=1200,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
-    try:
+    with chromium(tmp_path_factory.mktemp("profile"), "1200,1000") as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from slicewise.evaluation.metrics import Floats, Probabilities, Targets, known_r
 from slicewise.evaluation.operating_points import MODEL, PREVALENCES, predictive_values, threshold_metrics
 from slicewise.evaluation.predictions import ScoredRows
 from slicewise.evaluation.reliability import calibration_line
-from slicewise.evaluation.statistics import probability_statistics, threshold_statistic
+from slicewise.evaluation.statistics import binary_statistics, probability_statistics, threshold_statistic
 from slicewise.evaluation.sweep import FlaggedCounts, Sweep, SweptCounts
 
 DISTANCES = ("ece", "brier_reliability", "brier_resolution")
@@ -110,13 +110,11 @@ def measure_metrics(rows: ScoredRows, index: int, draws: Draws) -> Resampled:
         index: The label.
         draws: Shape (patients, resamples).
     """
-    owners = rows.patients[rows.targets[:, index] >= 0]
-    values, truth, _ = known_rows(rows.probabilities[:, index], rows.targets[:, index])
+    column, targets = rows.probabilities[:, index], rows.targets[:, index]
     whole = np.ones((len(draws), 1), dtype=np.float32)
-    sweep = Sweep.of(values, truth, owners, len(draws), with_points=False)
-    statistics = (sweep, *probability_statistics(values, truth, owners, len(draws)))
+    statistics = binary_statistics(column, targets, rows.patients, len(draws))
     found = {name: float(value[0]) for name, value in resample(statistics, whole).items()}
-    line = calibration_line(rows.probabilities[:, index], rows.targets[:, index])
+    line = calibration_line(column, targets)
     found |= {"calibration_slope": line.slope, "calibration_intercept": line.intercept}
     return Resampled(found, resample(statistics, draws))
 

@@ -10,6 +10,7 @@ Plain references: `metrics.auroc`, `metrics.average_precision` and `operating_po
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,7 +152,7 @@ class Sweep:
         )
 
 
-class _Search:
+class _Search(ABC):
     """The best step so far of one rule, in every resample."""
 
     def __init__(self, positives: Floats, negatives: Floats) -> None:
@@ -160,9 +161,9 @@ class _Search:
         self.true, self.false = np.full_like(positives, np.nan), np.full_like(positives, np.nan)
         self.step = np.full(len(positives), -1, dtype=np.intp)
 
+    @abstractmethod
     def take(self, start: int, all_true: Floats, all_false: Floats) -> None:
         """Looks at a block of steps, each array of shape (steps, resamples)."""
-        raise NotImplementedError
 
     def found(self) -> FlaggedCounts:
         """Returns the outcome."""

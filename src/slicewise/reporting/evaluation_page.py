@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import jinja2
-from markupsafe import Markup
 
 from slicewise import __version__
 from slicewise.evaluation.evidence import Metrics
@@ -43,6 +38,7 @@ from slicewise.reporting.evaluation_wording import (
 )
 from slicewise.reporting.explorer import STUDIES_A_DAY, explorer_data
 from slicewise.reporting.figures import FOLDER, Illustrations, evaluation_figures, write_figures
+from slicewise.reporting.rendering import render
 from slicewise.results import DISCLAIMER
 from slicewise.task import Task
 
@@ -80,7 +76,7 @@ def write_evaluation_report(
     figures = evaluation_figures(table, task, metrics, others, progress)
     view = _view(table, task, metrics, figures, compared=compared or {}, dataset=dataset, progress=progress)
     # ids may hold bytes that are no valid text; they are written as \udcXX
-    page = _render(view).encode("utf-8", errors="backslashreplace")
+    page = render("evaluation.html.j2", "evaluation.js", view=view)
     write_figures(output / FOLDER, figures.values())
     write_bytes_atomically(output / REPORT, page)
 
@@ -123,19 +119,3 @@ def _view(
         facts=facts_part(metrics, task),
         definitions=DEFINITIONS,
     )
-
-
-def _render(view: EvaluationView) -> str:
-    """Returns the page. Its policy lets the browser run its one script, and load nothing."""
-    loader = jinja2.PackageLoader("slicewise.reporting")
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = loader.get_source(environment, "evaluation.js")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    template = environment.get_template("evaluation.html.j2")
-    return template.render(view=view, script=Markup(script), script_digest=digest)  # noqa: S704  it is our own

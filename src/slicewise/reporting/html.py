@@ -54,13 +54,17 @@ def write_report(path: Path, results: Results, task: Task, progress: Progress = 
     if len(studies) > 1 and (len(studies) > MOST_STUDIES or slices > MOST_SLICES):
         pictures = slice_pictures(report.results, task, progress, one_page=False)
         for number, page in enumerate(report.study_pages(pictures), start=1):
-            write_bytes_atomically(report.folder / f"{number}.html", render(page))
+            write_bytes_atomically(report.folder / f"{number}.html", _rendered(page))
         _remove_pages(report.folder, after=len(studies))
-        write_bytes_atomically(path, render(report.worklist_page()))
+        write_bytes_atomically(path, _rendered(report.worklist_page()))
     else:
         page = report.single_page(tuple(slice_pictures(report.results, task, progress)))
-        write_bytes_atomically(path, render(page))
+        write_bytes_atomically(path, _rendered(page))
         _remove_pages(report.folder, after=0)
+
+
+def _rendered(page: PageView) -> bytes:
+    return render("report.html.j2", "report_viewer.js", report=page)
 
 
 def _remove_pages(folder: Path, *, after: int) -> None:

@@ -8,13 +8,15 @@ import hashlib
 import jinja2
 from markupsafe import Markup
 
-from slicewise.reporting.view import PageView
 
-_SCRIPT, _TEMPLATE = "report_viewer.js", "report.html.j2"
+def render(template: str, script: str, **content: object) -> bytes:
+    """Returns a page. Its policy lets the browser run its own script alone, and load nothing.
 
-
-def render(page: PageView) -> bytes:
-    """Returns a page of the report. Its policy lets the browser run its own script alone."""
+    Args:
+        template: Name of the template; it takes `script` and `script_digest` besides the content.
+        script: Name of the script.
+        content: What the template shows, by name; all texts in it are escaped.
+    """
     loader = jinja2.PackageLoader("slicewise.reporting")
     environment = jinja2.Environment(
         loader=loader,
@@ -23,9 +25,9 @@ def render(page: PageView) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = loader.get_source(environment, _SCRIPT)[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    template = environment.get_template(_TEMPLATE)
-    text = template.render(report=page, script=Markup(script), script_digest=digest)  # noqa: S704  it is our own
+    code = loader.get_source(environment, script)[0]
+    digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
+    own = Markup(code)  # noqa: S704  it is our own
+    text = environment.get_template(template).render(script=own, script_digest=digest, **content)
     # file names may hold bytes that are no valid text; they are written as \udcXX
     return text.encode("utf-8", errors="backslashreplace")
