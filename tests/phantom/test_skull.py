@@ -45,12 +45,23 @@ def test_the_vault_closes_the_cavity_all_around() -> None:
 def test_the_vault_is_as_thick_as_asked() -> None:
     thick = []
     for skull_mm in (5.0, 9.0):
-        _, skull = _rendered(skull_mm=skull_mm)
+        _, skull = _rendered(skull_mm=skull_mm, vertex=1.0)
         wall, z = base_maps().wall_mm, HEAD_BOX.grid().z
         surface = (np.abs(wall) < 1) & (z > 40) & (z < 60)
         thick.append(float((skull.outer_mm - wall)[surface].mean()))
     assert thick[0] == pytest.approx(5.0, abs=1.0)
     assert thick[1] / thick[0] == pytest.approx(9 / 5, abs=0.05)
+
+
+def test_the_vault_may_be_thinner_at_the_vertex_alone() -> None:
+    def thick(vertex: float, lowest: float, highest: float) -> float:
+        _, skull = _rendered(skull_mm=8.0, vertex=vertex)
+        wall, z = base_maps().wall_mm, HEAD_BOX.grid().z
+        surface = (np.abs(wall) < 1) & (z > lowest) & (z < highest)
+        return float((skull.outer_mm - wall)[surface].mean())
+
+    assert thick(0.6, 72, 90) / thick(1.0, 72, 90) == pytest.approx(0.6, abs=0.05)
+    assert thick(0.6, 0, 25) == pytest.approx(thick(1.0, 0, 25), abs=0.05)
 
 
 def test_diploe_lies_between_denser_tables() -> None:

@@ -32,6 +32,10 @@ class Anatomy:
             those of the template.
         sulci: Width of sulci, fissures and cisterns: 0 pressed shut, 1 gaping.
         rim_mm: CSF between inner table and convexity.
+        folds: Whether the sulci of the convexity are drawn at random (`folds`) or those of the template.
+        fold_mm: Correlation length of their pattern: they lie some three times as far apart.
+        fold_gape_mm: How much wider their halves are than `sulci` says.
+        fold_depth_mm: How deep they reach.
         grey_hu: Grey matter.
         white_hu: White matter.
         csf_hu: Cerebrospinal fluid.
@@ -41,6 +45,7 @@ class Anatomy:
         transverse: Size of the right and of the left transverse sinus relative to the usual.
         leukoaraiosis_hu: How far the white matter beside the ventricles is darkened.
         skull_mm: Thickness of the vault.
+        vertex: Thickness of the vault at the vertex, relative to its own.
         diploe_hu: Marrow between the tables of the vault.
         table_hu: Cortical bone.
         scalp_mm: Thickness of the scalp.
@@ -61,6 +66,10 @@ class Anatomy:
     ventricles_mm: Point
     sulci: float
     rim_mm: float
+    folds: bool
+    fold_mm: float
+    fold_gape_mm: float
+    fold_depth_mm: float
     grey_hu: float
     white_hu: float
     csf_hu: float
@@ -70,6 +79,7 @@ class Anatomy:
     transverse: tuple[float, float]
     leukoaraiosis_hu: float
     skull_mm: float
+    vertex: float
     diploe_hu: float
     table_hu: float
     scalp_mm: float
@@ -104,6 +114,7 @@ class AnatomyParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         warp_mm: Range of the SD of the displacement of the whole head.
         contrast_hu: Mean difference of grey and white matter.
         teeth_metal: Probability of metal in teeth.
+        folds: Probability that sulci of the convexity follow a random pattern rather than the template.
     """
 
     age: tuple[float, float] = (0.0, 1.0)
@@ -114,6 +125,7 @@ class AnatomyParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     warp_mm: tuple[float, float] = (1.2, 2.6)
     contrast_hu: float = 8.2
     teeth_metal: float = 0.3
+    folds: float = 0.85
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -130,6 +142,7 @@ class AnatomyParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             ("size_sd", 0.0, 0.1),
             ("contrast_hu", 0.0, 12.0),
             ("teeth_metal", 0.0, 1.0),
+            ("folds", 0.0, 1.0),
         ):
             if not least <= getattr(self, name) <= most:
                 raise UsageError(f"anatomy.{name}: {getattr(self, name)} is not between {least} and {most}")
@@ -166,6 +179,10 @@ def sample_anatomy(
         ),
         sulci=sulci,
         rim_mm=float(np.clip(3.0 * (sulci - 0.3) + rng.normal(0, 0.6), 0.0, 3.5)),
+        folds=bool(rng.random() < parameters.folds),
+        fold_mm=float(rng.uniform(4.2, 6.2)),
+        fold_gape_mm=float(rng.normal(0, 0.3)),
+        fold_depth_mm=float(rng.uniform(9.0, 19.0)),
         grey_hu=grey,
         white_hu=white,
         csf_hu=float(rng.uniform(2, 10)),
@@ -175,6 +192,7 @@ def sample_anatomy(
         transverse=_dominance(rng),
         leukoaraiosis_hu=float(np.clip(rng.normal(5 * age - 3, 2), 0, 6)),
         skull_mm=float(np.clip(rng.normal(6.8, 1.2), 4.2, 11.0)),
+        vertex=float(np.clip(rng.normal(0.72, 0.17), 0.45, 1.3)),
         diploe_hu=float(rng.uniform(450, 950)),
         table_hu=float(rng.uniform(1400, 1950)),
         scalp_mm=float(np.clip(rng.normal(5.5, 1.6), 3.0, 11.0)),

@@ -14,6 +14,7 @@ from slicewise.phantom import template
 from slicewise.phantom.anatomy import Anatomy
 from slicewise.phantom.deform import Push, deformation, gathered
 from slicewise.phantom.fields import Field, HeadGrid, blend, soft, texture
+from slicewise.phantom.folds import Folds, cortex, cut_folds, draw_folds
 from slicewise.phantom.template import BRAIN_BOX, HEAD_BOX
 
 __all__ = ["Brain", "Push", "render_brain"]
@@ -80,10 +81,13 @@ def render_brain(anatomy: Anatomy, rng: np.random.Generator, pushes: Sequence[Pu
     ventricle = template.distance(maps[..., template.VENTRICLE], template.VENTRICLE_ZERO)
     # A part of the widening: tissue that is not pushed aside but lost.
     ventricle += np.float32(np.clip(0.25 * max(anatomy.ventricles_mm), -0.5, 2.0))
-    pial = _pial_depth(anatomy, rng, maps, wall, effacement=shape.effacement)
+    folds = draw_folds(anatomy, rng, shape.inner, shape.effacement) if anatomy.folds else None
+    pial = _pial_depth(anatomy, rng, maps, wall, folds=folds, effacement=shape.effacement)
     np.maximum(pial, ventricle, out=pial)  # the ventricles' own CSF is no sulcus
     csf = soft(-pial, _SULCUS_SOFTNESS * _SULCUS_MM)
     white = _white_share(maps)
+    if folds is not None:
+        cortex(folds, white, anatomy.rim_mm)
     grid = BRAIN_BOX.grid()
     # The falx is tied to the vault: it gives way by a third of what moves the brain beside it.
     falx = grid.x + np.float32(0.35) * (shape.inner.x - grid.x)
@@ -131,6 +135,7 @@ def _pial_depth(
     maps: np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]],
     wall: Field,
     *,
+    folds: Folds | None,
     effacement: Field,
 ) -> Field:
     """Distance to the nearest CSF outside the ventricles: sulci, fissures, cisterns and the outer rim.
@@ -144,9 +149,13 @@ def _pial_depth(
     threshold += np.float32(0.92 - 0.6 * anatomy.sulci)
     ridge = template.share(maps[..., template.RIDGE])
     ridge *= np.float32(0.62 + 0.25 * anatomy.sulci)
+    if folds is not None:
+        ridge.reshape(-1)[folds.places] *= 1 - folds.share
     np.maximum(ridge, template.share(maps[..., template.CSF]), out=ridge)
     threshold -= ridge
     threshold *= np.float32(_SULCUS_MM)
+    if folds is not None:
+        cut_folds(folds, threshold)
     rim = uneven * np.float32(0.35 + 0.3 * anatomy.rim_mm)
     rim += np.float32(anatomy.rim_mm)
     rim *= 1 - np.float32(0.9) * effacement

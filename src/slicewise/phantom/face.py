@@ -113,6 +113,7 @@ class Vault:
         wall: Distance to the inner table, positive in the cavity.
         smooth_wall: The same, smoothed: the outer table does not follow the inner one.
         thickness: Thickness of the bone relative to the usual.
+        vertex: Near 1 at the vertex, 0 below.
         temporalis: Thickness of the temporalis muscle relative to the usual.
         suture: Share of suture.
         face: Distance to the skin of face and neck, positive inside.
@@ -122,6 +123,7 @@ class Vault:
     wall: Field
     smooth_wall: Field
     thickness: Field
+    vertex: Field
     temporalis: Field
     suture: Field
     face: Field
@@ -188,6 +190,7 @@ def vault() -> Vault:
         wall=near,
         smooth_wall=smooth.reshape(-1)[places],
         thickness=_thickness(x, y, z),
+        vertex=soft(z - 50, 40.0),
         temporalis=temporal.astype(np.float32),
         suture=_sutures(x, y, z) * (near > -25),
         face=face.reshape(-1)[places],
@@ -252,7 +255,7 @@ def _outline(grid: HeadGrid) -> Field:
 
 
 def _thickness(x: Field, y: Field, z: Field) -> Field:
-    """The vault is thick in front, behind and at the vertex; squama, orbital roof and middle fossa are thin."""
+    """The vault is thick in front and behind; squama, orbital roof and middle fossa are thin."""
     side = np.abs(x)
 
     def bump(center: Point, widths: Point) -> Field:
@@ -263,7 +266,7 @@ def _thickness(x: Field, y: Field, z: Field) -> Field:
         )
         return np.asarray(np.exp(-squared), dtype=np.float32)
 
-    factor = 1 + 0.25 * soft(z - 55, 30.0) - 0.45 * bump((74, -8, -10), (26, 42, 34))
+    factor: Field = 1 - 0.45 * bump((74, -8, -10), (26, 42, 34))
     factor += 0.7 * bump((0, -95, -16), (24, 18, 20)) + 0.9 * bump((0, 90, -24), (12, 22, 14))
     factor -= 0.68 * soft(-z - 18, 6.0) * soft(-y - 28, 8.0) * soft(58 - side, 12.0) * soft(y + 84, 6.0)
     factor -= 0.45 * soft(-z - 26, 8.0) * soft(side - 18, 8.0) * soft(10 - y, 12.0) * soft(y + 40, 10.0)

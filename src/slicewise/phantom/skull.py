@@ -77,6 +77,7 @@ def _paint_vault(hu: Field, anatomy: Anatomy, rng: np.random.Generator) -> Skull
     variation += 1
     thickness = shapes.thickness * variation
     thickness *= np.float32(anatomy.skull_mm)
+    thickness *= 1 + np.float32(anatomy.vertex - 1) * shapes.vertex
     outer = np.maximum(shapes.smooth_wall, shapes.wall - np.float32(0.4) * thickness) + thickness
     muscle = outer + np.float32(_TEMPORALIS_MM) * variation * shapes.temporalis
     variation *= np.float32(anatomy.scalp_mm)

@@ -29,7 +29,7 @@ from slicewise.phantom.sampler import Warp
 from slicewise.phantom.scanner import ScanPhysics, sample_physics, scan
 from slicewise.volume import SliceReference, Volume
 
-PHANTOM_VERSION = 2
+PHANTOM_VERSION = 3
 """Counts the changes that change a generated study."""
 
 _SECOND_STUDY_SHARE = 2 / 11
