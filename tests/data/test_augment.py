@@ -30,6 +30,7 @@ def transform(
     noise: float = 0.0,
     window_shift: tuple[float, ...] = (),
     window_scale: tuple[float, ...] = (),
+    shading: float = 0.0,
 ) -> SliceTransform:
     return SliceTransform(
         np.eye(2) if matrix is None else matrix,
@@ -40,6 +41,8 @@ def transform(
         noise_seed=5,
         window_shift=np.array(window_shift),
         window_scale=np.array(window_scale),
+        shading_hu=shading,
+        shading_seed=9,
     )
 
 
@@ -168,3 +171,22 @@ def test_windows_are_moved_and_scaled_by_shares_of_their_width() -> None:
 def test_a_moved_window_shows_what_was_moved_against_it() -> None:
     moved = transform(window_shift=(0.1,), window_scale=(1.0,)).apply_to_windows(WINDOWS[:1])
     np.testing.assert_allclose(apply_channels(VALUES, moved), apply_channels(VALUES - 8.0, WINDOWS[:1]), atol=1e-5)
+
+
+def test_shading_drifts_smoothly_and_equally_in_all_slices() -> None:
+    shift = transform(shading=3.0).apply(np.zeros((2, 200, 200), dtype=np.float32))
+    np.testing.assert_array_equal(shift[0], shift[1])
+    slope = np.hypot(*np.gradient(shift[0]))
+    assert slope.max() < 0.6  # HU a pixel: points of SD 3 HU lie 40 pixels apart
+    spread = [
+        replace(transform(shading=3.0), shading_seed=seed).apply(np.zeros((200, 200), dtype=np.float32)).std()
+        for seed in range(40)
+    ]
+    assert 1.2 < np.mean(spread) < 3.0
+
+
+def test_shading_is_drawn_anew_every_time() -> None:
+    rng = np.random.default_rng(2)
+    config = msgspec.structs.replace(NOTHING, shading_hu=2.0)
+    one, other = (draw_transform(rng, config, pixel_mm=1.0, channels=2).apply(VALUES) - VALUES for _ in range(2))
+    assert np.abs(one - other).max() > 0.5

@@ -21,6 +21,9 @@ from slicewise.task import OCCUPANCY_STRIDE, WindowChannel
 AIR_HU = -1024.0
 """What stands where a transform looks beyond the image."""
 
+SHADING_POINTS = 6
+"""Control points of the random drift along either side of a slice: some 40 mm apart on the grid of a head."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -37,6 +40,8 @@ class SliceTransform:
         noise_seed: Seeds the noise.
         window_shift: Shift of every window as a share of its width, shape (C,).
         window_scale: Factor on the width of every window, shape (C,).
+        shading_hu: Standard deviation of a smooth drift over the slice, at its control points.
+        shading_seed: Seeds the drift, which is the same for all slices.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -47,6 +52,8 @@ class SliceTransform:
     noise_seed: int
     window_shift: npt.NDArray[np.float64]
     window_scale: npt.NDArray[np.float64]
+    shading_hu: float
+    shading_seed: int
 
     def apply(self, values: Floats) -> Floats:
         """Returns the transformed slices; the geometry is resampled once, linearly.
@@ -56,6 +63,8 @@ class SliceTransform:
         """
         result = self._move(values, self.shift_px, AIR_HU) * np.float32(self.gain)
         result += np.float32(self.offset_hu)
+        if self.shading_hu > 0:
+            result += self._shading(values.shape[-2:])
         if self.noise_hu > 0:
             generator = torch.Generator().manual_seed(self.noise_seed)
             result += self.noise_hu * torch.randn(values.shape, generator=generator).numpy()
@@ -77,6 +86,12 @@ class SliceTransform:
             )
             for channel, shift, scale in zip(channels, self.window_shift, self.window_scale, strict=True)
         )
+
+    def _shading(self, size: tuple[int, ...]) -> Floats:
+        generator = torch.Generator().manual_seed(self.shading_seed)
+        points = self.shading_hu * torch.randn((1, 1, SHADING_POINTS, SHADING_POINTS), generator=generator)
+        drift: Floats = functional.interpolate(points, size=size, mode="bicubic", align_corners=True)[0, 0].numpy()
+        return drift
 
     def _move(self, values: Floats, shift: npt.NDArray[np.float64], beyond: float) -> Floats:
         if not shift.any() and np.array_equal(self.matrix, np.eye(2)):
@@ -122,4 +137,6 @@ def draw_transform(rng: np.random.Generator, config: AugmentConfig, pixel_mm: fl
         noise_seed=int(rng.integers(2**63)),
         window_shift=config.window_shift * rng.standard_normal(channels),
         window_scale=np.exp(config.window_scale * rng.standard_normal(channels)),
+        shading_hu=config.shading_hu,
+        shading_seed=int(rng.integers(2**63)),
     )
