@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicewise.imaging.channels import channel_batches, channel_count
+from slicewise.imaging.channels import channel_batches, channel_count, channels_of_rows
 from slicewise.imaging.preprocess import ModelInput
 from slicewise.imaging.windows import apply_channels
 from slicewise.task import load_task
@@ -64,3 +64,13 @@ def test_neighbours_are_further_channels_wherever_a_batch_ends(rows_at: list[int
 
 def test_channels_count_a_slice_and_its_neighbours_on_either_side() -> None:
     assert [channel_count(TASK, neighbours) for neighbours in range(3)] == [3, 9, 15]
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=8), st.integers(0, 3), st.data())
+def test_chosen_rows_have_the_channels_that_batches_give_them(
+    rows_at: list[int], neighbours: int, data: st.DataObject
+) -> None:
+    model_input = make_input([rank for count in rows_at for rank in range(count)])
+    chosen = data.draw(st.lists(st.integers(0, len(model_input.values) - 1), min_size=1, max_size=5))
+    found = channels_of_rows(model_input, TASK, np.array(chosen), neighbours)
+    np.testing.assert_allclose(found, reference(model_input, neighbours)[chosen], atol=1e-6)

@@ -36,8 +36,27 @@ def channel_batches(model_input: ModelInput, task: Task, batch: int, neighbours:
         yield _stack(model_input.values, rows[start : start + batch], task)
 
 
+def channels_of_rows(
+    model_input: ModelInput, task: Task, chosen: npt.NDArray[np.int64], neighbours: int = 0
+) -> FloatImages:
+    """Returns the channels of a few rows of a series, as `channel_batches` gives them.
+
+    Args:
+        model_input: The series on the grid of the task.
+        task: Its channels.
+        chosen: Rows of the network input, at least one, in any order, shape (K,).
+        neighbours: Neighbours on either side that enter as further channels.
+
+    Returns:
+        Shape (K, C, size, size).
+    """
+    return _stack(model_input.values, neighbour_rows(model_input.duplicate_rank, neighbours)[chosen], task)
+
+
 def _stack(values: npt.NDArray[np.int16], rows: npt.NDArray[np.int64], task: Task) -> FloatImages:
-    needed, place = np.unique(rows, return_inverse=True)
-    shown = apply_channels(values[needed[0] : needed[-1] + 1], task.channels)
-    stacked: FloatImages = shown[needed - needed[0]][place.reshape(rows.shape)]
+    first, last = int(rows.min()), int(rows.max())
+    shown = apply_channels(values[first : last + 1], task.channels)
+    if rows.shape[1] == 1 and np.array_equal(rows[:, 0], np.arange(first, last + 1)):
+        return shown  # every slice alone and in order: copying them would take longer than the windows
+    stacked: FloatImages = shown[rows - first]
     return stacked.reshape(len(rows), -1, *values.shape[1:])

@@ -162,12 +162,27 @@ def _profile(
     for index in np.flatnonzero(_EDGES_MM[1:] <= _FALL_WITHIN_MM)[::-1]:  # from the depth towards the bone
         medians[: index + 1, medians[index] < highest - _FALL_HU] = np.nan
         highest = np.fmax(highest, medians[index])
-    values, weights = np.zeros(len(nodes)), np.zeros(len(nodes))
-    for index, sectors in enumerate(~np.isnan(medians)):
-        if sectors.sum() >= _LEAST_SECTORS:
-            values[index] = np.quantile(medians[index, sectors], _SECTOR_QUANTILE)
-            weights[index] = np.sqrt(nodes[index, sectors].sum())
+    counted = ~np.isnan(medians)
+    counts_much = counted.sum(axis=1) >= _LEAST_SECTORS
+    values = np.where(counts_much, _low_quantiles(medians), 0.0)
+    weights = np.where(counts_much, np.sqrt((nodes * counted).sum(axis=1)), 0.0)
     return (values, weights) if np.count_nonzero(weights) >= _LEAST_BINS else None
+
+
+def _low_quantiles(medians: Floats) -> Floats:
+    """Returns the `_SECTOR_QUANTILE` of every row, NaN left aside.
+
+    Linear in between as `numpy.quantile`, which takes ten times as long for so few values.
+    """
+    ordered = np.sort(medians, axis=1)  # NaN last
+    last = np.maximum((~np.isnan(medians)).sum(axis=1) - 1, 0)
+    place = _SECTOR_QUANTILE * last
+    below = np.floor(place).astype(np.int64)
+    row = np.arange(len(medians))
+    low, high = ordered[row, below], ordered[row, np.minimum(below + 1, last)]
+    share = place - below
+    quantiles: Floats = np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
+    return quantiles
 
 
 def _medians(counts: npt.NDArray[np.int64]) -> Floats:

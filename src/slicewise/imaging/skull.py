@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,14 +62,19 @@ def find_skull(values: FloatImages, positions_mm: Floats, pixel_mm: tuple[float,
         node_mm: Wanted distance between nodes; they lie a whole number of pixels apart.
     """
     steps = (max(1, round(node_mm / pixel_mm[0])), max(1, round(node_mm / pixel_mm[1])))
-    hu = _mean_of_blocks(values, steps)
+    hu = mean_of_blocks(values, steps)
     bone = hu > BONE_HU
     distance = _distance_to(bone, positions_mm, (steps[0] * pixel_mm[0], steps[1] * pixel_mm[1]))
-    return Skull(hu, bone, _enclosed(bone), distance, steps)
+    return Skull(hu, bone, enclosed(bone), distance, steps)
 
 
-def _mean_of_blocks(values: FloatImages, steps: tuple[int, int]) -> FloatImages:
-    """Averages pixels of every node, at most three along either side; what is left at the end belongs to no node."""
+def mean_of_blocks(values: npt.NDArray[Any], steps: tuple[int, int]) -> FloatImages:
+    """Averages pixels of every node, at most three along either side; what is left at the end belongs to no node.
+
+    Args:
+        values: Shape (slices, rows, columns).
+        steps: Rows and columns of a node.
+    """
     rows, columns = (size // step for size, step in zip(values.shape[1:], steps, strict=True))
     places = [np.unique(np.linspace(0, step - 1, min(step, 3)).astype(int)) for step in steps]
     total = np.zeros((len(values), rows, columns), dtype=np.float32)
@@ -79,24 +85,68 @@ def _mean_of_blocks(values: FloatImages, steps: tuple[int, int]) -> FloatImages:
     return total
 
 
-def _enclosed(bone: Mask) -> Mask:
+def enclosed(bone: Mask) -> Mask:
+    """Returns what lies between bone, without it, in at least three of the four directions of its slice.
+
+    Args:
+        bone: Shape (slices, rows, columns).
+    """
     directions = np.zeros(bone.shape, dtype=np.int8)
     for axis in (1, 2):
         directions += np.logical_or.accumulate(bone, axis=axis)
         directions += np.flip(np.logical_or.accumulate(np.flip(bone, axis), axis=axis), axis)
-    enclosed: Mask = (directions >= 3) & ~bone
-    return enclosed
+    between: Mask = (directions >= 3) & ~bone
+    return between
 
 
 def _distance_to(bone: Mask, positions_mm: Floats, node_mm: tuple[float, float]) -> FloatImages:
     """Returns the distance to the surface of bone: within each slice, then over the slices around it."""
-    squared = np.full(bone.shape, FARTHEST_MM**2, dtype=np.float32)
-    for index in np.flatnonzero(bone.any(axis=(1, 2))).tolist():
-        within = ndimage.distance_transform_edt(~bone[index], sampling=node_mm) - min(node_mm) / 2
-        squared[index] = np.clip(within, 0, FARTHEST_MM) ** 2
+    squared = _squared_within(bone, node_mm)
     nearest = squared.copy()
-    for index, position in enumerate(positions_mm):
-        across = (positions_mm - position) ** 2
-        for other in np.flatnonzero((across > 0) & (across < FARTHEST_MM**2)).tolist():
-            np.minimum(nearest[index], squared[other] + np.float32(across[other]), out=nearest[index])
+    for step in range(1, len(positions_mm)):
+        across = (positions_mm[step:] - positions_mm[:-step]) ** 2
+        if across.min() >= FARTHEST_MM**2:
+            break
+        # A slice at the same position is another image of the same place, and has its own bone.
+        added = np.where(across > 0, across, np.inf).astype(np.float32)[:, None, None]
+        np.minimum(nearest[step:], squared[:-step] + added, out=nearest[step:])
+        np.minimum(nearest[:-step], squared[step:] + added, out=nearest[:-step])
     return np.sqrt(nearest)
+
+
+def _squared_within(bone: Mask, node_mm: tuple[float, float]) -> FloatImages:
+    """Returns the squared distance to the surface of bone in the same slice, at most that of `FARTHEST_MM`."""
+    if node_mm[0] != node_mm[1]:
+        squared = np.full(bone.shape, FARTHEST_MM**2, dtype=np.float32)
+        for index in np.flatnonzero(bone.any(axis=(1, 2))).tolist():
+            to_centre = ndimage.distance_transform_edt(~bone[index], sampling=node_mm)
+            squared[index] = _squared_to_surface(to_centre, node_mm)
+        return squared
+    reach = int((FARTHEST_MM + node_mm[0] / 2) / node_mm[0]) + 1
+    nodes = _squared_nodes(bone, reach)
+    to_centre = node_mm[0] * np.sqrt(np.arange(int(nodes.max()) + 1))
+    return _squared_to_surface(to_centre, node_mm).astype(np.float32)[nodes]
+
+
+def _squared_to_surface(to_centre: Floats, node_mm: tuple[float, float]) -> Floats:
+    squared: Floats = np.clip(to_centre - min(node_mm) / 2, 0, FARTHEST_MM) ** 2
+    return squared
+
+
+def _squared_nodes(bone: Mask, reach: int) -> npt.NDArray[np.int16]:
+    """Returns the squared distance to the nearest bone in the slice, in nodes, right up to `reach` and above beyond.
+
+    Whole numbers of 16 bits are several times as fast as a transform in general: the nearest bone in the row first,
+    then the best of the rows around.
+    """
+    place = np.arange(bone.shape[2], dtype=np.int16)
+    far = np.int16(reach + 1)
+    before = np.maximum.accumulate(np.where(bone, place, -far), axis=2)
+    after = np.minimum.accumulate(np.where(bone, place, len(place) + far)[:, :, ::-1], axis=2)[:, :, ::-1]
+    in_row = np.minimum(np.minimum(place - before, after - place), far) ** 2
+    nearest = in_row.copy()
+    for step in range(1, min(reach, bone.shape[1] - 1) + 1):
+        added = np.int16(step**2)
+        np.minimum(nearest[:, step:], in_row[:, :-step] + added, out=nearest[:, step:])
+        np.minimum(nearest[:, :-step], in_row[:, step:] + added, out=nearest[:, :-step])
+    return nearest
