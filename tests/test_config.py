@@ -53,6 +53,21 @@ def test_a_wrong_setting_is_named(overrides: list[str], message: str) -> None:
         load_config(None, overrides)
 
 
+def test_a_prior_is_a_table_of_shares_or_none() -> None:
+    assert load_config().calibration.priors == {}
+    assert load_config().calibration.is_plain
+    stated = load_config(None, ["calibration.prior={any = 0.144, subdural = 0.063}"]).calibration
+    assert stated.priors == {"any": 0.144, "subdural": 0.063}
+    assert not stated.is_plain
+    assert not load_config(None, ["calibration.shrinkage=0.5"]).calibration.is_plain
+    for value in ("some", "{any = 0}", "{any = 1.0}", "{any = nan}", "0.1"):
+        with pytest.raises(ConfigError, match=r"calibration\.prior"):
+            load_config(None, [f"calibration.prior={value}"])
+    for value in ("0", "1.2"):
+        with pytest.raises(ConfigError, match=r"calibration\.shrinkage"):
+            load_config(None, [f"calibration.shrinkage={value}"])
+
+
 def value_of(config: object, key: str) -> object:
     for name in key.split("."):
         config = getattr(config, name)

@@ -173,6 +173,9 @@ def test_a_manifest_that_is_not_valid_is_named(package_path: Path, content: byte
         ("thresholds.any", -0.1),
         ("thresholds.any", None),
         ("thresholds.other", 0.5),
+        ("study_thresholds", {"any": 0.5}),
+        ("study_thresholds.any", 1.5),
+        ("study_thresholds.any", 0.4),
         ("descriptor_size", 0),
         ("summary_size", -1),
         ("fusion.hidden_size", 0),
@@ -189,7 +192,7 @@ def test_a_value_of_the_manifest_that_cannot_be_is_named(
     tmp_path: Path, make_manifest: MakeManifest, key: str, value: object
 ) -> None:
     path = tmp_path / "package"
-    write_package(path, make_manifest(), FILES)
+    write_package(path, with_study_thresholds(make_manifest()), FILES)
     manifest = section = json.loads((path / "manifest.json").read_bytes())
     first, *_ = *sections, name = key.split(".")
     for item in sections:
@@ -198,6 +201,23 @@ def test_a_value_of_the_manifest_that_cannot_be_is_named(
     write_manifest(path, json.dumps(manifest).encode())
     with pytest.raises(PackageError, match=rf"manifest\.json.*{first}"):
         load_package(path)
+
+
+def with_study_thresholds(manifest: Manifest) -> Manifest:
+    thresholds = dict.fromkeys(manifest.task.label_names, 0.6)
+    return msgspec.structs.replace(manifest, study_thresholds=thresholds, study_threshold_rule="by hand")
+
+
+def test_thresholds_of_studies_are_written_where_there_are_any(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    manifest = with_study_thresholds(make_manifest())
+    write_package(tmp_path / "own", manifest, FILES)
+    loaded = load_package(tmp_path / "own").manifest
+    assert loaded.study_threshold_rule == "by hand"
+    assert loaded.thresholds_of_studies == manifest.study_thresholds
+    write_package(tmp_path / "without", make_manifest(), FILES)
+    assert b"study_threshold" not in (tmp_path / "without" / "manifest.json").read_bytes()
+    without = load_package(tmp_path / "without").manifest
+    assert without.thresholds_of_studies == without.thresholds
 
 
 def test_the_configuration_of_another_version_does_not_matter(tmp_path: Path, make_manifest: MakeManifest) -> None:

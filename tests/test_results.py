@@ -11,6 +11,8 @@ import pytest
 
 from slicewise.results import (
     DISCLAIMER,
+    Evidence,
+    EvidenceMap,
     ModelSummary,
     Rejection,
     Results,
@@ -31,6 +33,17 @@ from slicewise.source import Source
 from slicewise.volume import ScanWarning
 
 LABELS = ("any", "left")
+
+
+def test_studies_have_thresholds_of_their_own_where_there_are_any() -> None:
+    model = make_results().model
+    values = {"any": 0.5, "left": 0.4}
+    low = msgspec.structs.replace(model, thresholds={"any": 0.3, "left": 0.4})
+    assert low.flagged(values) == low.flagged_study(values) == ("any", "left")
+    assert b"study_threshold" not in msgspec.json.encode(low)
+    own = msgspec.structs.replace(low, study_thresholds={"any": 0.5, "left": 0.41}, study_threshold_rule="higher")
+    assert (own.flagged(values), own.flagged_study(values)) == (("any", "left"), ("any",))
+    assert msgspec.json.decode(msgspec.json.encode(own), type=type(own)) == own
 
 
 def make_results() -> Results:
@@ -110,10 +123,29 @@ def test_json_of_a_study_that_fails_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_tells_where_the_evidence_lies_and_leaves_out_what_is_for_pictures() -> None:
+    plain = make_results()
+    series = plain.studies[0].series[0]
+    found = (Evidence("any", 12.5, 30.0, 0.4, "map"),)
+    picture = EvidenceMap("any", "map", 1, b"cells", 0.0, 0.0, 8.0, 8.0)
+    slices = (msgspec.structs.replace(series.slices[0], evidence=found, evidence_map=picture), *series.slices[1:])
+    study = msgspec.structs.replace(plain.studies[0], series=(msgspec.structs.replace(series, slices=slices),))
+    content = encode_results(msgspec.structs.replace(plain, studies=(study,)))
+    document = json.loads(content)
+    jsonschema.validate(document, results_schema())
+    shown, other, _ = document["studies"][0]["series"][0]["slices"]
+    assert shown["evidence"] == [{"label": "any", "row": 12.5, "column": 30.0, "value": 0.4, "method": "map"}]
+    assert "evidence" not in other
+    assert b"evidence_map" not in content
+    assert decode_results(content).studies[0].series[0].slices[0].evidence == found
+
+
 def test_the_schema_promises_no_sources() -> None:
     definitions = results_schema()["$defs"]
     assert "sources" not in definitions["StudyResult"]["properties"]
     assert "Source" not in definitions
+    assert "evidence_map" not in definitions["SliceResult"]["properties"]
+    assert "EvidenceMap" not in definitions
 
 
 def test_the_schema_refuses_what_does_not_fit() -> None:
@@ -176,3 +208,37 @@ def test_max_takes_the_highest_of_each_label() -> None:
     assert aggregate([{"any": 0.1, "left": 0.9}, {"any": 0.3, "left": 0.2}], "max") == {"any": 0.3, "left": 0.9}
     with pytest.raises(ValueError, match="mean"):
         aggregate([{"any": 0.1}], "mean")
+
+
+def test_tables_and_json_tell_how_familiar_a_scan_is(tmp_path: Path) -> None:
+    results = make_results()
+    (study,) = results.studies
+    (series,) = study.series
+    odd = msgspec.structs.replace(series, familiarity=1 / 96, unlike_training=True)
+    plain = msgspec.structs.replace(series, familiarity=0.5)
+    mixed = msgspec.structs.replace(study, series=(plain, odd))
+    assert (mixed.unlike_training, mixed.familiarity) == (True, 1 / 96)
+    assert (study.unlike_training, study.familiarity) == (False, None)
+    write_series_csv(tmp_path / "series.csv", [study, mixed], LABELS)
+    write_studies_csv(tmp_path / "studies.csv", [study, mixed], LABELS)
+    expected = [("", "0"), ("0.5", "0"), ("0.010417", "1")]
+    for name, rows in (("series.csv", expected), ("studies.csv", [expected[0], expected[2]])):
+        with (tmp_path / name).open(newline="") as stream:
+            found = list(csv.DictReader(stream))
+        assert [(row["familiarity"], row["unlike_training"]) for row in found] == rows
+    content = encode_results(msgspec.structs.replace(results, studies=(mixed,)))
+    jsonschema.validate(json.loads(content), results_schema())
+    assert [item.unlike_training for item in decode_results(content).studies[0].series] == [False, True]
+
+
+def test_nothing_is_flagged_where_the_scan_is_unlike_the_training_data() -> None:
+    results = make_results()
+    (study,) = results.studies
+    (series,) = study.series
+    assert [results.model.flagged_on(item, series) for item in series.slices] == [(), (), ("any",)]
+    assert [item.slice_index for item in results.model.flagged_slices(series)] == [2]
+    assert results.model.flagged_of(study) == results.model.flagged_of(series) == ("any",)
+    odd = msgspec.structs.replace(series, unlike_training=True)
+    assert results.model.flagged_slices(odd) == ()
+    assert results.model.flagged_of(odd) == ()
+    assert results.model.flagged_of(msgspec.structs.replace(study, series=(odd,))) == ()

@@ -1,7 +1,7 @@
 """The run configuration: everything about a training run that the task does not fix.
 
 A configuration is read from TOML over the defaults below, then changed by `--set key=value`. Runs that differ only in
-`fusion` share stage 1 bit for bit.
+`fusion` and `calibration` share stage 1 bit for bit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ CountOrZero = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+BetweenZeroAndOne = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 LearningRate = Annotated[float, msgspec.Meta(gt=0, le=1)]
 FusionInputs = Literal["descriptor", "differences", "pca", "compact"]
@@ -62,6 +63,7 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gain: Relative change of HU.
         offset_hu: Offset of HU.
         noise_hu: Upper end of the uniformly drawn noise level.
+        shading_hu: Smooth drift of HU over the slice, at control points some 40 mm apart.
         window_shift: Shift of every window, as a share of its width.
         window_scale: Relative change of the width of every window.
     """
@@ -73,6 +75,7 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gain: BelowOne = 0.02
     offset_hu: NotNegative = 2.0
     noise_hu: NotNegative = 3.0
+    shading_hu: NotNegative = 0.0
     window_shift: BelowOne = 0.02
     window_scale: BelowOne = 0.04
 
@@ -206,6 +209,30 @@ class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("split: encoder and fusion must be above 0 and leave a share for calibration")
 
 
+class CalibrationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How probabilities are set after Platt scaling on the calibration patients, for data unlike theirs.
+
+    Attributes:
+        prior: Share of positive slices that probabilities are right for on average, by label, stated from elsewhere;
+            "none" for that of the calibration patients. Labels that are not named keep theirs.
+        shrinkage: Factor on the calibrated logits, fixed in advance: below 1 it makes probabilities less extreme, for
+            data on which the model will be less sure than on its calibration patients. 1 for none.
+    """
+
+    prior: dict[str, BetweenZeroAndOne] | Literal["none"] = "none"
+    shrinkage: Share = 1.0
+
+    @property
+    def priors(self) -> dict[str, float]:
+        """The stated shares by label, none where `prior` is "none"."""
+        return {} if self.prior == "none" else self.prior
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done after Platt scaling."""
+        return not self.priors and self.shrinkage == 1.0
+
+
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where and how the networks run in training.
 
@@ -240,6 +267,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stage1: Training of stage 1.
         fusion: The head of stage 2 and its training.
         split: Shares of the training patients.
+        calibration: How probabilities are set.
         hardware: Where the networks run.
     """
 
@@ -252,6 +280,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stage1: Stage1Config = Stage1Config()
     fusion: FusionConfig = FusionConfig()
     split: SplitConfig = SplitConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
     hardware: HardwareConfig = HardwareConfig()
 
 

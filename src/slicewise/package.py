@@ -4,9 +4,10 @@ A package is a folder, or the same files in a zip:
 
     manifest.json   task, calibration, operating point, architecture, provenance, digests of the other files
     digest.txt      SHA-256 of manifest.json: the digest of the package
-    encoder.onnx    stage 1: channels of slices -> descriptors, slice logits, summaries
+    encoder.onnx    stage 1: channels of slices -> descriptors, slice logits, summaries, and maps where it makes them
     fusion.onnx     stage 2: one series of those -> logits
     reference.json  optional: what the model says of its calibration patients (`inference/reference.py`)
+    card.json       optional: what it was tested on and what came out (`evaluation/model_card.py`)
     LICENSE NOTICE  terms
 
 Nothing in it is executable and nothing is pickled. ONNX initialisers keep the names of the torch state dict.
@@ -39,9 +40,13 @@ from slicewise.task import Task
 FORMAT_VERSION = 1
 DEFAULT_MODEL = "ich-phantom-small"
 MANIFEST, DIGEST, ENCODER, FUSION = "manifest.json", "digest.txt", "encoder.onnx", "fusion.onnx"
-REFERENCE = "reference.json"
+REFERENCE, CARD = "reference.json", "card.json"
 NOT_CALIBRATED = "Not calibrated, since the calibration patients are all positive or all negative"
 """How a limitation starts that names labels whose probabilities are those of the network."""
+PRIOR_STATED = "Probabilities are set for shares of positive slices that were stated, not measured"
+"""How a limitation starts that names the prior of the calibration."""
+NO_STUDY_THRESHOLD = "Studies are flagged at the threshold of slices, since the calibration studies cannot set another"
+"""How a limitation starts that names labels without a threshold of their own for studies."""
 
 LARGEST_FILE = 1 << 30
 """A file of a package beyond this size (bytes) is refused before it is read."""
@@ -174,11 +179,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fusion: The head of stage 2.
         weights: Stored precision of the weights, "float16" or "float32".
         calibration: From logits to calibrated logits.
-        thresholds: Operating point of every label, on calibrated probabilities.
+        thresholds: Operating point of every label for slices, on calibrated probabilities.
         threshold_rule: How the thresholds were set, in words.
         provenance: Where the model comes from.
         metrics: Figures measured in training on the calibration patients, by name.
         limitations: What the model is not for, one sentence each.
+        study_thresholds: Operating point of every label for series and studies, on the score by the study rule of the
+            task, none below that for slices. Empty where there is one for both; then it is not written.
+        study_threshold_rule: How they were set, in words; likewise.
         license: SPDX identifier of the weights' licence.
         files: SHA-256 of every other file of the package, in hexadecimal.
         format_version: Version of the package format.
@@ -199,9 +207,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Provenance
     metrics: dict[str, float]
     limitations: tuple[str, ...]
+    study_thresholds: dict[str, float] = {}
+    study_threshold_rule: str = ""
     license: str = "Apache-2.0"
     files: dict[str, str] = {}
     format_version: int = FORMAT_VERSION
+
+    @property
+    def thresholds_of_studies(self) -> dict[str, float]:
+        """Operating point of every label for series and studies: their own, else that for slices."""
+        return self.study_thresholds or self.thresholds
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +337,7 @@ def write_package(path: Path, manifest: Manifest, files: dict[str, bytes]) -> st
     if path.exists():
         raise UsageError(f"{path} exists. Remove it first or choose another path")
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    content = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=digests)), indent=1)
+    content = _encode_manifest(msgspec.structs.replace(manifest, files=digests))
     digest = hashlib.sha256(content).hexdigest()
     members = {MANIFEST: content, DIGEST: f"{digest}\n".encode(), **files}
     with write_atomically(path) as temporary:
@@ -335,6 +350,16 @@ def write_package(path: Path, manifest: Manifest, files: dict[str, bytes]) -> st
             for name, member in members.items():
                 (temporary / name).write_bytes(member)
     return digest
+
+
+def _encode_manifest(manifest: Manifest) -> bytes:
+    # A copy of a package from before studies had thresholds of their own keeps its bytes.
+    content = {
+        name: value
+        for name, value in msgspec.to_builtins(manifest).items()
+        if value or name not in ("study_thresholds", "study_threshold_rule")
+    }
+    return msgspec.json.format(msgspec.json.encode(content), indent=1)
 
 
 def _decode_manifest(content: bytes, model: str | Path) -> Manifest:
@@ -362,11 +387,18 @@ def _check_values(manifest: Manifest, model: str | Path) -> None:
         raise PackageError(
             f"{model}: manifest.json: calibration.scale is {list(calibration.scale)}. Expected numbers above 0"
         )
-    if set(manifest.thresholds) != set(names) or not all(0 <= value <= 1 for value in manifest.thresholds.values()):
-        raise PackageError(
-            f"{model}: manifest.json: thresholds is {manifest.thresholds}. Expected a number from 0 to 1 for each of "
-            f"{', '.join(names)}"
-        )
+    for key, thresholds in (("thresholds", manifest.thresholds), ("study_thresholds", manifest.thresholds_of_studies)):
+        if set(thresholds) != set(names) or not all(0 <= value <= 1 for value in thresholds.values()):
+            raise PackageError(
+                f"{model}: manifest.json: {key} is {thresholds}. Expected a number from 0 to 1 for each of "
+                f"{', '.join(names)}"
+            )
+    for name, value in manifest.thresholds_of_studies.items():
+        if value < manifest.thresholds[name]:
+            raise PackageError(
+                f"{model}: manifest.json: study_thresholds.{name} is {value}. Expected {manifest.thresholds[name]} or "
+                "more, the threshold for slices: a flagged study has a flagged slice"
+            )
 
 
 def _read_files(model: str | Path) -> dict[str, bytes]:

@@ -21,6 +21,9 @@ RESULTS_SCHEMA_VERSION = 1
 
 DISCLAIMER = "Research software, not a medical device. Not for diagnosis or any other clinical use."
 
+UNLIKE_TRAINING = "unlike_training"
+"""Code of the warnings, and of the refusals, about scans that are unlike the training data."""
+
 RejectionKind = Literal["unreadable", "not_chosen"]
 
 
@@ -42,7 +45,55 @@ class Rejection(msgspec.Struct, frozen=True):
     series_uid: str = ""
 
 
-class SliceResult(msgspec.Struct, frozen=True):
+EvidenceMethod = Literal["map", "occlusion"]
+"""The map of a network that learnt from masks, or how far the score of the network falls where it is covered."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Where in a slice the model saw most of a label: no outline of a finding.
+
+    Attributes:
+        label: A label that the slice is flagged for.
+        row: Row in the stored image, from 0; whole numbers are pixel centres. Beyond the image where the model read
+            what lies there, which counts as empty.
+        column: Column, likewise.
+        value: With "map", the share of the place that the finding fills, by the network; with "occlusion", by how much
+            the logit of the single slice falls.
+        method: How it was found.
+    """
+
+    label: str
+    row: float
+    column: float
+    value: float
+    method: EvidenceMethod
+
+
+class EvidenceMap(msgspec.Struct, frozen=True):
+    """The evidence for one label all over a slice, turned as the stored image is.
+
+    Attributes:
+        label: The label.
+        method: How it was found.
+        side: Cells along rows and columns.
+        cells: Evidence of every cell, 255 for the most of this slice, row by row: uint8, compressed by zlib.
+        top: Row of their upper edge in the stored image, where whole numbers are pixel centres.
+        left: Column of their left edge, likewise.
+        bottom: Row of their lower edge.
+        right: Column of their right edge.
+    """
+
+    label: str
+    method: EvidenceMethod
+    side: int
+    cells: bytes
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+class SliceResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """Calibrated probabilities of one original slice.
 
     Attributes:
@@ -52,6 +103,8 @@ class SliceResult(msgspec.Struct, frozen=True):
         slice_index: Index in axial order, from 0 at the feet.
         position_mm: Position along the slice normal.
         probabilities: Probability of every label.
+        evidence: Where the model saw most of every label that the slice is flagged for, as far as that is known.
+        evidence_map: For pictures; written to no file.
     """
 
     sop_uid: str
@@ -60,6 +113,8 @@ class SliceResult(msgspec.Struct, frozen=True):
     slice_index: int
     position_mm: float
     probabilities: dict[str, float]
+    evidence: tuple[Evidence, ...] = ()
+    evidence_map: EvidenceMap | None = None
 
 
 class SeriesResult(msgspec.Struct, frozen=True):
@@ -74,6 +129,10 @@ class SeriesResult(msgspec.Struct, frozen=True):
         tilt_degrees: Angle between slice normal and patient axis.
         warnings: What a reader of the results should know about the scan.
         intensity_scale: What the values of its images are multiplied by before windows; 1 for HU.
+        familiarity: Share of scans like those of the calibration patients that are at least as unlike them as this
+            series (a conformal p value); None where the model does not tell.
+        unlike_training: The series is unlike the training data: its probabilities are not to be relied on, and nothing
+            of it counts as flagged or not flagged. Warnings of the code `UNLIKE_TRAINING` say why.
     """
 
     patient_id: str
@@ -84,6 +143,8 @@ class SeriesResult(msgspec.Struct, frozen=True):
     tilt_degrees: float
     warnings: tuple[ScanWarning, ...]
     intensity_scale: float = 1.0
+    familiarity: float | None = None
+    unlike_training: bool = False
 
 
 class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,6 +167,16 @@ class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: tuple[ScanWarning, ...]
     sources: dict[str, Source] = {}
 
+    @property
+    def unlike_training(self) -> bool:
+        """Whether any series is unlike the training data: the probabilities of the study may come from it."""
+        return any(series.unlike_training for series in self.series)
+
+    @property
+    def familiarity(self) -> float | None:
+        """That of the least familiar series; None where no series has one."""
+        return min((series.familiarity for series in self.series if series.familiarity is not None), default=None)
+
 
 class StudyOutcome(msgspec.Struct, frozen=True):
     """What became of one study.
@@ -119,8 +190,8 @@ class StudyOutcome(msgspec.Struct, frozen=True):
     rejected: tuple[Rejection, ...]
 
 
-class ModelSummary(msgspec.Struct, frozen=True):
-    """Which model made the results.
+class ModelSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which model made the results. What has a default is not written where it has it.
 
     Attributes:
         name: Name of the model.
@@ -129,11 +200,15 @@ class ModelSummary(msgspec.Struct, frozen=True):
         labels: Label names in order.
         displays: Names of the labels for people, in the same order.
         any_label: The label that sums up the others, if there is one.
-        thresholds: Operating point of every label: flagged at or above it.
+        thresholds: Operating point of every label for slices: flagged at or above it.
         threshold_rule: How the thresholds were set, in words.
         study_rule: How slice probabilities give those of series and study.
         trained_on: The training data in words.
         intended_use: What the model is for.
+        study_thresholds: Operating point of every label for series and studies; empty where `thresholds` are for both.
+        study_threshold_rule: How they were set, in words; "" likewise.
+        limitations: What the model is not for, one sentence each.
+        unlike_rule: How scans unlike the training data are found, and how often an ordinary one is, in words.
     """
 
     name: str
@@ -147,10 +222,35 @@ class ModelSummary(msgspec.Struct, frozen=True):
     study_rule: str
     trained_on: str
     intended_use: str
+    study_thresholds: dict[str, float] = {}
+    study_threshold_rule: str = ""
+    limitations: tuple[str, ...] = ()
+    unlike_rule: str = ""
+
+    @property
+    def thresholds_of_studies(self) -> dict[str, float]:
+        """Operating point of every label for series and studies: their own, else that for slices."""
+        return self.study_thresholds or self.thresholds
 
     def flagged(self, probabilities: dict[str, float]) -> tuple[str, ...]:
-        """Returns the labels at or above their threshold, in order."""
+        """Returns the labels of a slice at or above their threshold, in order."""
         return tuple(name for name in self.labels if probabilities[name] >= self.thresholds[name])
+
+    def flagged_study(self, probabilities: dict[str, float]) -> tuple[str, ...]:
+        """Returns the labels of a series or study at or above their threshold, in order."""
+        return tuple(name for name in self.labels if probabilities[name] >= self.thresholds_of_studies[name])
+
+    def flagged_on(self, item: SliceResult, series: SeriesResult) -> tuple[str, ...]:
+        """Returns the labels that a slice is flagged for; none in a series that is unlike the training data."""
+        return () if series.unlike_training else self.flagged(item.probabilities)
+
+    def flagged_of(self, result: SeriesResult | StudyResult) -> tuple[str, ...]:
+        """Returns the labels that a series or study is flagged for; none where it is unlike the training data."""
+        return () if result.unlike_training else self.flagged_study(result.probabilities)
+
+    def flagged_slices(self, series: SeriesResult) -> tuple[SliceResult, ...]:
+        """Returns the slices of a series that are flagged for any label."""
+        return tuple(item for item in series.slices if self.flagged_on(item, series))
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -195,12 +295,14 @@ def results_schema() -> dict[str, Any]:
     schema = msgspec.json.schema(Results)
     del schema["$defs"]["StudyResult"]["properties"]["sources"]
     del schema["$defs"]["Source"]
+    del schema["$defs"]["SliceResult"]["properties"]["evidence_map"]
+    del schema["$defs"]["EvidenceMap"]
     return schema
 
 
 def encode_results(results: Results) -> bytes:
-    """Returns `results.json`, indented, without the sources of this machine."""
-    return _json(msgspec.structs.replace(results, studies=tuple(map(_without_sources, results.studies))))
+    """Returns `results.json`, indented, without what is only for pictures, and only for this machine."""
+    return _json(msgspec.structs.replace(results, studies=tuple(map(_as_written, results.studies))))
 
 
 def write_results_json(path: Path, results: Results, studies: Iterable[StudyResult]) -> None:
@@ -217,7 +319,7 @@ def write_results_json(path: Path, results: Results, studies: Iterable[StudyResu
         stream.write(before + _NO_STUDIES[:-1])
         between, end = b"\n", b"]"
         for study in studies:
-            stream.write(between + b"  " + _json(_without_sources(study)).replace(b"\n", b"\n  "))
+            stream.write(between + b"  " + _json(_as_written(study)).replace(b"\n", b"\n  "))
             between, end = b",\n", b"\n ]"
         stream.write(end + after)
 
@@ -237,8 +339,14 @@ _UNENCODABLE = "backslashreplace"
 _NO_STUDIES = b'\n "studies": []'
 
 
-def _without_sources(study: StudyResult) -> StudyResult:
-    return msgspec.structs.replace(study, sources={})
+def _as_written(study: StudyResult) -> StudyResult:
+    """Leaves out what is only for pictures, and only for this machine."""
+    series = tuple(msgspec.structs.replace(item, slices=tuple(map(_without_map, item.slices))) for item in study.series)
+    return msgspec.structs.replace(study, series=series, sources={})
+
+
+def _without_map(item: SliceResult) -> SliceResult:
+    return item if item.evidence_map is None else msgspec.structs.replace(item, evidence_map=None)
 
 
 def _json(content: Results | StudyResult) -> bytes:
@@ -259,6 +367,7 @@ def _encodable(content: Any) -> Any:
 
 _ID_COLUMNS = ("patient_id", "study_uid", "series_uid")
 SLICE_COLUMNS = (*_ID_COLUMNS, "sop_uid", "frame", "file", "slice_index", "position_mm")
+_LIKENESS_COLUMNS = ("familiarity", "unlike_training")
 REJECTED_COLUMNS = ("path", "kind", "reason", "message", "series_uid")
 
 
@@ -286,7 +395,7 @@ def write_slices_csv(path: Path, studies: Iterable[StudyResult], labels: Sequenc
 
 
 def write_series_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
-    """Writes one row a series: ids, number of slices, one probability a label, warnings."""
+    """Writes one row a series: ids, number of slices, one probability a label, warnings, familiarity."""
     rows = (
         {
             "patient_id": series.patient_id,
@@ -295,15 +404,16 @@ def write_series_csv(path: Path, studies: Iterable[StudyResult], labels: Sequenc
             "slices": len(series.slices),
             **_rounded(series.probabilities),
             "warnings": _joined(series.warnings),
+            **_likeness(series),
         }
         for study in studies
         for series in study.series
     )
-    _write_csv(path, (*_ID_COLUMNS, "slices", *labels, "warnings"), rows)
+    _write_csv(path, (*_ID_COLUMNS, "slices", *labels, "warnings", *_LIKENESS_COLUMNS), rows)
 
 
 def write_studies_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
-    """Writes one row a study: ids, number of slices, one probability a label, warnings."""
+    """Writes one row a study: ids, number of slices, one probability a label, warnings, familiarity."""
     rows = (
         {
             "patient_id": study.patient_id,
@@ -311,10 +421,11 @@ def write_studies_csv(path: Path, studies: Iterable[StudyResult], labels: Sequen
             "slices": sum(len(series.slices) for series in study.series),
             **_rounded(study.probabilities),
             "warnings": _joined(study.warnings),
+            **_likeness(study),
         }
         for study in studies
     )
-    _write_csv(path, ("patient_id", "study_uid", "slices", *labels, "warnings"), rows)
+    _write_csv(path, ("patient_id", "study_uid", "slices", *labels, "warnings", *_LIKENESS_COLUMNS), rows)
 
 
 def write_rejected_csv(path: Path, rejected: Iterable[Rejection]) -> None:
@@ -324,6 +435,11 @@ def write_rejected_csv(path: Path, rejected: Iterable[Rejection]) -> None:
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in probabilities.items()}
+
+
+def _likeness(result: SeriesResult | StudyResult) -> dict[str, object]:
+    familiarity = "" if result.familiarity is None else round(result.familiarity, 6)
+    return dict(zip(_LIKENESS_COLUMNS, (familiarity, int(result.unlike_training)), strict=True))
 
 
 def _joined(warnings: Iterable[ScanWarning]) -> str:

@@ -60,6 +60,21 @@ def test_metrics_json_has_the_keys_of_the_contract(table: PredictionTable, task:
     assert content["thresholds"] == {"edema": 0.5, "lesion": 0.4}
 
 
+def test_studies_are_measured_at_a_threshold_of_their_own(table: PredictionTable, task: Task) -> None:
+    names = ("edema", "lesion")
+    of_slices, of_studies = dict.fromkeys(names, 0.3), dict.fromkeys(names, 0.8)
+    found = evaluate(table, task, thresholds=of_slices, study_thresholds=of_studies, resamples=20)
+    low, high = (evaluate(table, task, thresholds=point, resamples=20) for point in (of_slices, of_studies))
+    assert (found.thresholds, found.study_thresholds) == (of_slices, of_studies)
+    assert (low.study_thresholds, high.study_thresholds) == ({}, {})
+    assert found.slice == low.slice
+    assert found.study == high.study != low.study
+    assert found.triage == high.triage
+    for name in names:
+        assert found.operating_points["slice"][name]["model"] == low.operating_points["slice"][name]["model"]
+        assert found.operating_points["study"][name]["model"] == high.operating_points["study"][name]["model"]
+
+
 def test_values_are_those_of_an_independent_library(table: PredictionTable, task: Task) -> None:
     found = evaluate(table, task, resamples=50)
     known = table.targets[:, 0] >= 0

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import ManifestMaker
 from sites import simulated_site, without_any_rule
+from slicewise.evaluation.calibration import choose_threshold
 from slicewise.evaluation.goals import Goal
 from slicewise.evaluation.local_fit import compose, fit_locally
 from slicewise.package import Calibration, Manifest, probabilities_from_logits
@@ -49,8 +50,10 @@ def test_thresholds_hold_on_the_studies_that_set_them(manifest: Manifest, make_m
         scores = site.study_scores(probabilities)
         for index, name in enumerate(model.task.label_names):
             positive = scores[site.study_targets[:, index] == 1, index]
-            assert np.mean(positive >= fit.thresholds[name]) >= 0.9
-            assert np.mean(positive > positive[positive >= fit.thresholds[name]].min()) < 0.9
+            assert np.mean(positive >= fit.study_thresholds[name]) >= 0.9
+            assert np.mean(positive > positive[positive >= fit.study_thresholds[name]].min()) < 0.9
+            best = choose_threshold(probabilities[:, index], site.targets[:, index])
+            assert fit.thresholds[name] == min(best, fit.study_thresholds[name])
 
 
 def test_chosen_patients_alone_take_part(manifest: Manifest) -> None:
@@ -66,9 +69,11 @@ def test_a_label_of_one_class_keeps_what_the_model_has(manifest: Manifest) -> No
     site = simulated_site(manifest, 40)
     targets, studies = site.targets.copy(), site.study_targets.copy()
     targets[:, 2], studies[:, 2] = 0, 0
-    manifest = msgspec.structs.replace(manifest, thresholds=dict.fromkeys(manifest.task.label_names, 0.37))
+    names = manifest.task.label_names
+    manifest = msgspec.structs.replace(
+        manifest, thresholds=dict.fromkeys(names, 0.37), study_thresholds=dict.fromkeys(names, 0.41)
+    )
     fit = fit_locally(replace(site, targets=targets, study_targets=studies), manifest, Goal("sensitivity", 0.8))
-    name = manifest.task.label_names[2]
-    assert fit.kept == (name,)
-    assert fit.thresholds[name] == 0.37
+    assert fit.kept == (names[2],)
+    assert (fit.thresholds[names[2]], fit.study_thresholds[names[2]]) == (0.37, 0.41)
     assert (fit.local.scale[2], fit.local.bias[2]) == (1.0, 0.0)

@@ -19,7 +19,15 @@ from slicewise.evaluation.recalibrated import LOCAL_PART, write_recalibrated
 from slicewise.evaluation.site import Site, describe_site, unseen_records
 from slicewise.inference.detector import Detector
 from slicewise.inference.reference import read_reference
-from slicewise.package import NOT_CALIBRATED, ModelPackage, load_package, probabilities_from_logits
+from slicewise.package import (
+    CARD,
+    NO_STUDY_THRESHOLD,
+    NOT_CALIBRATED,
+    PRIOR_STATED,
+    ModelPackage,
+    load_package,
+    probabilities_from_logits,
+)
 from slicewise.task import Task, load_task
 
 
@@ -35,7 +43,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, task: Task) -> Dataset:
 
 @pytest.fixture(scope="module")
 def detector(task: Task) -> Detector:
-    return texture_detector(task, files={"NOTICE": b"A model.\n"})
+    return texture_detector(task, files={"NOTICE": b"A model.\n", CARD: b"figures of before"})
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,7 @@ def test_the_new_package_predicts_what_both_scalings_say(
     found = Detector(local, detector.runtime).predict_input(model_input)
     np.testing.assert_allclose(found, expected[model_input.slab_of_slice], atol=1e-6)
     assert local.manifest.thresholds == fit.thresholds
+    assert local.manifest.study_thresholds == fit.study_thresholds
     assert (found[:, [manifest.task.main_index]] >= found).all()
 
 
@@ -73,6 +82,10 @@ def test_the_new_package_says_where_it_comes_from(local: ModelPackage, dataset: 
     manifest = local.manifest
     assert manifest.version == f"1+local.{dataset.digest()[:8]}"
     assert manifest.threshold_rule == (
+        "local calibration on 40 patients of one site: highest sensitivity + specificity (Youden) of slices, at most "
+        "the threshold of studies"
+    )
+    assert manifest.study_threshold_rule == (
         "local calibration on 40 patients of one site: the highest threshold that flags at least 0.9 of the positive "
         "studies"
     )
@@ -84,6 +97,7 @@ def test_the_new_package_says_where_it_comes_from(local: ModelPackage, dataset: 
     }
     assert local.files["NOTICE"].decode().startswith(f"A model.\n\nVersion {manifest.version}: calibration")
     assert local.files["encoder.onnx"] == b"one"
+    assert CARD not in local.files
     reference = read_reference(local)
     assert reference is not None
     assert reference.patients == 40
@@ -131,10 +145,12 @@ def test_labels_that_the_site_cannot_set_are_named(
     changed = without_findings(site, (1, 2))
     write_recalibrated(tmp_path / "local", detector.package, dataset, changed, measure(detector, changed))
     manifest = load_package(tmp_path / "local").manifest
-    assert manifest.threshold_rule.endswith(
-        f"; for {names[1]}, {names[2]}, which those patients cannot set, as before: fixed"
-    )
-    assert [manifest.thresholds[names[index]] for index in (1, 2)] == [0.5, 0.5]
+    for rule, thresholds in (
+        (manifest.threshold_rule, manifest.thresholds),
+        (manifest.study_threshold_rule, manifest.study_thresholds),
+    ):
+        assert rule.endswith(f"; for {names[1]}, {names[2]}, which those patients cannot set, as before: fixed")
+        assert [thresholds[names[index]] for index in (1, 2)] == [0.5, 0.5]
 
 
 def without_findings(site: Site, labels: Sequence[int]) -> Site:
@@ -147,9 +163,10 @@ def test_a_limitation_goes_once_it_no_longer_holds(
     detector: Detector, dataset: Dataset, site: Site, tmp_path: Path
 ) -> None:
     package = detector.package
-    manifest = msgspec.structs.replace(package.manifest, limitations=("Kept.", f"{NOT_CALIBRATED}: Subdural."))
+    outdated = (f"{NOT_CALIBRATED}: Subdural.", f"{PRIOR_STATED} (any 0.1).", f"{NO_STUDY_THRESHOLD}: Subdural.")
+    manifest = msgspec.structs.replace(package.manifest, limitations=("Kept.", *outdated))
     package = replace(package, manifest=manifest)
-    for name, found, kept in (("all", site, 1), ("one-class", without_findings(site, (1,)), 2)):
+    for name, found, kept in (("all", site, 1), ("one-class", without_findings(site, (1,)), 4)):
         write_recalibrated(tmp_path / name, package, dataset, found, measure(detector, found))
         assert load_package(tmp_path / name).manifest.limitations[:-1] == manifest.limitations[:kept]
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from plain_shading import plain_field
-from slicewise.imaging.shading import NODE_MM, Cupping, correct_shading, fit_cupping
+from slicewise.imaging.shading import NODE_MM, Cupping, _low_quantiles, correct_shading, fit_cupping
 from slicewise.imaging.skull import Skull, find_skull
 from slicewise.volume import FloatImages
 from synthetic_head import Head
@@ -192,3 +192,13 @@ def test_it_repeats_and_leaves_its_input_alone() -> None:
     np.testing.assert_array_equal(values, before)
     np.testing.assert_array_equal(one, other)
     assert first == second
+
+
+def test_quantiles_over_the_sectors_are_those_of_numpy_bit_for_bit() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        medians = random.normal(30, 8, (10, 12)).round(int(random.integers(0, 4)))
+        medians[random.random(medians.shape) < random.random()] = np.nan
+        for row, found in zip(medians, _low_quantiles(medians), strict=True):
+            counted = row[~np.isnan(row)]
+            assert not len(counted) or found == np.quantile(counted, 0.3)

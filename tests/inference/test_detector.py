@@ -24,6 +24,7 @@ from slicewise.imaging.windows import apply_channels
 from slicewise.inference import prepare
 from slicewise.inference.axial import axial_positions
 from slicewise.inference.detector import ENCODER_BATCH
+from slicewise.inference.reference import DescribedSeries, build_reference, encode_reference
 from slicewise.inference.runtime import RUNTIMES, EncodedSlices, load_runtime
 from slicewise.inference.timing import Timings
 from slicewise.models.encoder import build_encoder
@@ -33,6 +34,7 @@ from slicewise.package import (
     DEFAULT_MODEL,
     ENCODER,
     FUSION,
+    REFERENCE,
     EncoderArchitecture,
     Manifest,
     ModelPackage,
@@ -41,6 +43,7 @@ from slicewise.package import (
 from slicewise.results import Rejection
 from slicewise.task import PreprocessingParameters
 from slicewise.volume import SliceReference, Volume
+from synthetic_head import Head
 
 RELATIVE = PreprocessingParameters(
     pixel_mm=1.0, size=208, slab_mm=5.0, body_threshold=400.0, opening_mm=8.0, intensity="relative"
@@ -165,7 +168,10 @@ def test_the_plain_path_says_the_same_bit_for_bit(detector: Detector, tmp_path: 
             windows = apply_channels(model_input.values, detector.task.channels)
             alone = [detector.runtime.encode(windows[place : place + 1]) for place in range(len(windows))]
             encoded = EncodedSlices(
-                *(np.concatenate([getattr(item, name) for item in alone]) for name in EncodedSlices.__annotations__)
+                *(
+                    np.concatenate([getattr(item, name) for item in alone])
+                    for name in ("descriptors", "slice_logits", "summaries")
+                )
             )
             positions = axial_positions(model_input.positions_mm, detector.task)
             logits = detector.runtime.fuse(encoded, positions)
@@ -226,7 +232,7 @@ def test_a_timer_is_told_of_every_step(detector: Detector) -> None:
     timed = Detector(detector.package, detector.runtime, timings)
     volume = make_volume()
     assert timed.predict_volume(volume) == detector.predict_volume(volume)
-    assert [step.step for step in timings.profile({}).steps] == ["windows", "encoding", "fusion"]
+    assert [step.step for step in timings.profile({}).steps] == ["windows", "encoding", "fusion", "evidence"]
 
 
 def test_four_threads_may_predict_at_once(detector: Detector, tmp_path: Path) -> None:
@@ -296,3 +302,39 @@ def test_a_model_of_neighbouring_slices_says_the_same_on_every_runtime(deep_pack
     for name in RUNTIMES:
         found = Detector(deep_package, load_runtime(name, deep_package)).predict_input(model_input)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_package_with_a_reference_tells_how_familiar_a_scan_is(detector: Detector) -> None:
+    head = Head(matrix=96, pixel_mm=(2.2, 2.2)).volume()
+    assert detector.predict_volume(head).familiarity is None  # the shipped model has no reference
+    described = detector.describe_input(preprocess(head, detector.task.preprocessing))
+    rng = np.random.default_rng(0)
+    spread = described.descriptors.std()
+    series = [
+        DescribedSeries(
+            f"P{number}",
+            f"S{number}",
+            str(number),
+            (described.descriptors + rng.normal(0, 0.2 * spread, described.descriptors.shape)).astype(np.float32),
+            described.probabilities,
+        )
+        for number in range(60)
+    ]
+    reference = build_reference(series, detector.task.label_names, "tests")
+    assert reference is not None
+    files = {**detector.package.files, REFERENCE: encode_reference(reference)}
+    measuring = Detector(replace(detector.package, files=files), detector.runtime)
+    assert "3.2%" in measuring.summary.unlike_rule  # 1 of 31: the other half of 60 patients, and the new one
+
+    known = measuring.predict_volume(head)
+    assert known.familiarity is not None
+    assert known.familiarity > 1 / 31
+    assert not known.unlike_training
+
+    noisy = replace(head, values=head.values + rng.normal(0, 150, head.values.shape).astype(np.float32))
+    odd = measuring.predict_volume(noisy)
+    assert odd.familiarity == pytest.approx(1 / 31)
+    assert odd.unlike_training
+    assert "at most 3.2% of scans like theirs" in odd.warnings[0].message
+    assert {name for item in odd.slices for name in item.probabilities} == set(detector.task.label_names)
+    assert all(item.evidence == () for item in odd.slices)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from slicewise.errors import SlicewiseError, UsageError
 from slicewise.inference.journal import Call, Journal, KeptStudies
-from slicewise.results import Rejection, SeriesResult, SliceResult, StudyOutcome, StudyResult
+from slicewise.results import Evidence, EvidenceMap, Rejection, SeriesResult, SliceResult, StudyOutcome, StudyResult
 from slicewise.source import Source
 from slicewise.volume import ScanWarning
 
@@ -23,7 +23,9 @@ CALL = Call(inputs=("/scans",), series=(), model="digest", runtime="openvino", s
 def make_outcome(name: str) -> StudyOutcome:
     # A third, and a name of undecodable bytes: both must come back exactly.
     probabilities = {"any": 1 / 3, "left": 0.1 + 0.2}
-    slices = (SliceResult("1.1", 1, f"{name}\udcff", 0, -12.3456789, probabilities),)
+    picture = EvidenceMap("any", "map", 2, bytes([0, 255, 10, 128]), -0.5, 1.0, 7.5, 9.0)
+    found = (Evidence("any", 1 / 3, 2.0, 0.7, "map"),)
+    slices = (SliceResult("1.1", 1, f"{name}\udcff", 0, -12.3456789, probabilities, found, picture),)
     series = SeriesResult("P", "1", "1.2", slices, probabilities, 0.1, (ScanWarning("tilted", "It is."),))
     study = StudyResult("P", name, (series,), probabilities, (), {"1.1": Source(f"/x/{name}\udcff", name, 3)})
     return StudyOutcome(study, (Rejection("a", "unreadable", "not_dicom", "No."),))
@@ -97,6 +99,7 @@ def test_where_nothing_was_left_resume_starts(path: Path) -> None:
         ({"model": "other"}, "model 'digest'; this one has 'other'"),
         ({"runtime": "torch"}, "runtime 'openvino'; this one has 'torch'"),
         ({"software_version": "2"}, "software version '1'; this one has '2'"),
+        ({"precision": "bf16"}, "precision 'f32'; this one has 'bf16'"),
     ],
 )
 def test_another_call_does_not_go_on(path: Path, change: dict[str, object], told: str) -> None:

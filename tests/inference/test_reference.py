@@ -15,6 +15,7 @@ from slicewise.inference.reference import (
     build_reference,
     encode_reference,
     level_scores,
+    near_distance,
     read_reference,
 )
 from slicewise.package import REFERENCE, Manifest, ModelPackage
@@ -144,3 +145,19 @@ def test_the_reference_of_another_model_is_refused(make_manifest: MakeManifest) 
     other = msgspec.structs.replace(make_manifest(), descriptor_size=5)
     with pytest.raises(PackageError, match=r"space\.mean has 4 numbers; expected 5"):
         read_reference(package_of(other, content))
+
+
+def test_a_series_is_as_far_as_its_nearest_quarter() -> None:
+    assert near_distance(np.array([9.0, 1.0, 2.0, 3.0, 8.0])) == 2.0
+
+
+def test_distances_of_nearest_quarters_are_kept_and_may_be_missing(make_manifest: MakeManifest) -> None:
+    manifest = make_manifest()
+    reference = built(manifest)
+    assert len(reference.near_distances) == len(reference.series_distances)
+    assert all(near <= mean for near, mean in zip(reference.near_distances, reference.series_distances, strict=True))
+    before = msgspec.structs.replace(reference, near_distances=())
+    assert read_reference(package_of(manifest, encode_reference(before))) == before
+    wrong = msgspec.structs.replace(reference, near_distances=reference.near_distances[::-1])
+    with pytest.raises(PackageError, match="near_distances: expected 101 numbers in ascending order"):
+        read_reference(package_of(manifest, encode_reference(wrong)))

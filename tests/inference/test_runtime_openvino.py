@@ -3,19 +3,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import openvino
 import pytest
 
+from slicewise.errors import UsageError
 from slicewise.inference import runtime_openvino
 from slicewise.inference.model_cache import ModelCache
-from slicewise.inference.runtime import EncodedSlices, Floats, engine_facts
+from slicewise.inference.runtime import EncodedSlices, Floats, engine_facts, load_runtime
 from slicewise.inference.runtime_openvino import OpenVinoRuntime
-from slicewise.package import DEFAULT_MODEL, ENCODER, FUSION, ModelPackage, load_package
+from slicewise.package import DEFAULT_MODEL, ENCODER, FUSION, ModelPackage, Probabilities, load_package
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +115,17 @@ def test_a_network_is_kept_for_its_circumstances(
 
     core, cache = openvino.Core(), Forgetful(tmp_path)
     content, settings = package.files[FUSION], {"NUM_STREAMS": "1"}
-    runtime_openvino._compiled(core, content, cache, **settings)
+    precision = "f32"
+    runtime_openvino._compiled(core, content, cache, precision, **settings)
     if change == "content":
         content = package.files[ENCODER]
     elif change == "version":
         monkeypatch.setattr(openvino, "__version__", "another")
     elif change == "precision":
-        monkeypatch.setattr(runtime_openvino, "PRECISION", "bf16")
+        precision = "bf16"
     else:
         settings = {"NUM_STREAMS": "2"}
-    runtime_openvino._compiled(core, content, cache, **settings)
+    runtime_openvino._compiled(core, content, cache, precision, **settings)
     assert len(set(asked)) == 2
 
 
@@ -147,3 +150,80 @@ def test_a_profile_is_told_how_it_computes(runtime: OpenVinoRuntime) -> None:
     facts = engine_facts(runtime)
     assert (facts["runtime"], facts["precision"]) == ("openvino", "f32")
     assert int(facts["streams"]) >= 1
+
+
+has_bf16 = pytest.mark.skipif(
+    "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    reason="this processor does not compute in bf16",
+)
+
+
+@has_bf16
+def test_bf16_says_nearly_the_same_in_stage_1_and_leaves_stage_2_alone(
+    package: ModelPackage, runtime: OpenVinoRuntime
+) -> None:
+    short = OpenVinoRuntime(package, precision="bf16")
+    assert engine_facts(short)["precision"] == "bf16"
+    channels = make_channels(package, 5)
+    encoded, expected = short.encode(channels), runtime.encode(channels)
+    assert not np.array_equal(encoded.slice_logits, expected.slice_logits)
+    np.testing.assert_allclose(encoded.slice_logits, expected.slice_logits, atol=0.15)
+    positions = np.arange(5, dtype=np.float32)
+    np.testing.assert_array_equal(short.fuse(expected, positions), runtime.fuse(expected, positions))
+
+
+def test_a_precision_that_the_processor_lacks_is_refused_and_auto_does_without(
+    package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_openvino, "_precisions", lambda _: ["f32"])
+    with pytest.raises(UsageError, match=r"--precision bf16: this processor does not compute in it.*one of: f32"):
+        load_runtime("openvino", package, precision="bf16")
+    found = load_runtime("openvino", package, ModelCache(tmp_path / "cache"), precision="auto")
+    assert engine_facts(found)["precision"] == "f32"
+
+
+@has_bf16
+@pytest.mark.parametrize("choice", ["f32", "bf16"])
+def test_auto_measures_once_and_keeps_its_choice(
+    package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    measured: list[float] = []
+
+    def choose(networks: Mapping[str, Callable[[], Probabilities]]) -> str:
+        assert list(networks) == ["f32", "bf16"]
+        measured.append(float(np.abs(networks["f32"]() - networks["bf16"]()).max()))
+        return choice
+
+    monkeypatch.setattr(runtime_openvino, "chosen_precision", choose)
+    cache = ModelCache(tmp_path / "cache")
+    for _ in range(2):
+        assert engine_facts(load_runtime("openvino", package, cache, "auto"))["precision"] == choice
+    assert len(measured) == 1
+    assert 0 < measured[0] < 0.05
+    another = replace(package, digest="of another model")
+    load_runtime("openvino", another, cache, "auto")
+    assert len(measured) == 2
+
+
+def test_auto_is_f32_where_no_choice_can_be_kept(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_openvino, "chosen_precision", lambda _: pytest.fail("was measured"))
+    assert engine_facts(load_runtime("openvino", package, None, "auto"))["precision"] == "f32"
+
+
+def test_a_damaged_choice_is_made_again(package: ModelPackage, tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache")
+    core = openvino.Core()
+    load_runtime("openvino", package, cache, "auto")
+    for path in (tmp_path / "cache").iterdir():
+        if path.stat().st_size < 100:
+            cache.write(path.name, b"f64")
+    expected = runtime_openvino._precisions(core)
+    assert engine_facts(load_runtime("openvino", package, cache, "auto"))["precision"] in expected
+
+
+def test_other_engines_compute_in_f32_alone(package: ModelPackage) -> None:
+    assert engine_facts(load_runtime("onnxruntime", package, precision="auto"))["precision"] == "f32"
+    with pytest.raises(UsageError, match="--precision bf16: the runtime 'onnxruntime' computes in f32 alone"):
+        load_runtime("onnxruntime", package, precision="bf16")
+    with pytest.raises(UsageError, match=r"no precision 'int4'.*auto, f32, bf16"):
+        load_runtime("openvino", package, precision="int4")

@@ -28,7 +28,7 @@ def test_it_is_load_runtime(package: ModelPackage, name: str) -> None:
 def test_openvino_is_loaded_beside_the_caller(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on = threading.Event()
 
-    def load(name: str, package: ModelPackage, _cache: object) -> Runtime:
+    def load(name: str, package: ModelPackage, *_: object) -> Runtime:
         assert goes_on.wait(60)
         return ordinary(name, package, None)
 

@@ -27,7 +27,7 @@ from slicewise.package import ENCODER, FUSION, ModelPackage
 SIZE, CHANNELS = 40, 3  # the stages of 16 and 32 pixels do not divide 40
 ENCODER_NAME = "mobilenetv3_small_050"
 MAP_CHANNELS = 8
-OUTPUTS = ["descriptors", "slice_logits", "summaries"]
+OUTPUTS = ["descriptors", "slice_logits", "summaries", "maps"]
 ONE = FusionConfig(inputs="descriptor", components=7, hidden_size=16, members=1)
 CONFIGS = {
     **{name: replace(ONE, name=name) for name in sorted(HEADS) if HEADS[name].is_exported},
@@ -87,7 +87,8 @@ def test_every_runtime_agrees_with_the_trained_networks(
     positions = np.cumsum(generator.uniform(3, 7, 7)).astype(np.float32)
     with torch.no_grad():
         outputs = network(torch.from_numpy(channels))
-        expected = EncodedSlices(outputs.descriptors.numpy(), outputs.slice_logits.numpy(), outputs.summaries.numpy())
+        assert outputs.maps is not None
+        expected = EncodedSlices(*(item.numpy() for item in outputs))
         features = SliceFeatures.of_one_series(
             outputs.descriptors, outputs.slice_logits, outputs.summaries, torch.from_numpy(positions)
         )
@@ -98,6 +99,8 @@ def test_every_runtime_agrees_with_the_trained_networks(
         np.testing.assert_allclose(encoded.descriptors, expected.descriptors, rtol=1e-3, atol=1e-4, err_msg=name)
         np.testing.assert_allclose(encoded.slice_logits, expected.slice_logits, rtol=1e-3, atol=1e-4, err_msg=name)
         np.testing.assert_allclose(encoded.summaries, expected.summaries, rtol=1e-3, atol=1e-3, err_msg=name)
+        assert encoded.maps is not None
+        np.testing.assert_allclose(encoded.maps, outputs.maps.numpy(), rtol=1e-3, atol=1e-3, err_msg=name)
         np.testing.assert_allclose(runtime.fuse(expected, positions), fused, rtol=1e-3, atol=1e-4, err_msg=name)
         for length in (1, 2):
             part = expected.take(np.arange(length))
@@ -118,8 +121,27 @@ def test_a_round_trip_gives_the_same_weights(head_name: str, encoder_onnx: bytes
                 torch.testing.assert_close(weights[name], values, rtol=0, atol=0)
 
 
-def test_maps_stay_out_of_what_is_exported(encoder_onnx: bytes) -> None:
+def test_maps_are_exported_last(encoder_onnx: bytes) -> None:
     assert [item.name for item in onnx.load_from_string(encoder_onnx).graph.output] == OUTPUTS
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_package_from_before_maps_were_exported_still_works(
+    runtime: str, encoder_onnx: bytes, make_manifest: object
+) -> None:
+    model = onnx.load_from_string(encoder_onnx)
+    (maps,) = (item for item in model.graph.output if item.name == "maps")
+    model.graph.output.remove(maps)
+    channels = np.random.default_rng(0).random((2, CHANNELS, SIZE, SIZE), dtype=np.float32)
+    new, old = (
+        load_runtime(runtime, make_package(content, "none", make_manifest)).encode(channels)
+        for content in (encoder_onnx, model.SerializeToString())
+    )
+    assert old.maps is None
+    assert old.take(np.array([1])).maps is None
+    np.testing.assert_allclose(old.slice_logits, new.slice_logits, rtol=1e-4, atol=1e-5)
+    assert new.maps is not None
+    np.testing.assert_array_equal(new.take(np.array([1])).maps, new.maps[1:])
 
 
 def test_each_weight_is_stored_once_under_its_own_name(encoder_onnx: bytes) -> None:

@@ -228,6 +228,18 @@ def test_an_unknown_head_is_refused_before_training(dataset: Dataset, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+def test_another_calibration_takes_the_same_stage_1(dataset: Dataset, tmp_path: Path) -> None:
+    plain = run(dataset, tmp_path / "plain")
+    other = config("calibration.prior={square=0.1}", "calibration.shrinkage=0.5")
+    package = load_package(train(dataset, tmp_path / "other", other, reuse_stage1=tmp_path / "plain"))
+    assert package.manifest.calibration.scale[0] == pytest.approx(0.5 * plain.manifest.calibration.scale[0])
+    assert package.manifest.provenance.config["calibration"] == {"prior": {"square": 0.1}, "shrinkage": 0.5}
+    assert "prior stated: square 0.1" in package.manifest.threshold_rule
+    with pytest.raises(ConfigError, match="no label 'squares'"):
+        train(dataset, tmp_path / "wrong", config("calibration.prior={squares=0.1}"))
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_an_encoder_that_cannot_be_built_leaves_no_run_behind(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="resnet19"):
         train(dataset, tmp_path / "run", config("encoder.name=resnet19"))

@@ -42,7 +42,9 @@ def evaluate(
     task: Task,
     *,
     thresholds: Mapping[str, float] | None = None,
+    study_thresholds: Mapping[str, float] | None = None,
     model: Mapping[str, str] | None = None,
+    dataset: Mapping[str, str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     room: ReadingRoom | None = None,
@@ -55,8 +57,10 @@ def evaluate(
     Args:
         table: Predictions and labels.
         task: Gives the loss weights and the study rule; its labels are those of the table.
-        thresholds: Operating points of the model by label, chosen on other data.
+        thresholds: Operating points of the model for slices by label, chosen on other data.
+        study_thresholds: Likewise for studies; None or empty where `thresholds` are for both.
         model: What made the predictions, kept in the result.
+        dataset: Where the slices come from, likewise.
         resamples: Number of resamples of the patients; 0 leaves out the intervals.
         seed: Seed of the resamples.
         room: For whom triage is worked out; None for the usual one.
@@ -68,7 +72,7 @@ def evaluate(
         InputError: If the table has no slice or other labels than the task.
     """
     _check_labels(table, task)
-    of_model = dict(thresholds or {})
+    of_model = {"slice": dict(thresholds or {}), "study": dict(study_thresholds or thresholds or {})}
     levels = {"slice": table.slices(), "study": table.studies(task)}
     draws = patient_multiplicities(len(table.patients), resamples, seed)
     work = [(level, index) for level in levels for index in range(len(task.labels))]
@@ -76,7 +80,7 @@ def evaluate(
     for level, index in progress(work, description="Resampling", total=len(work), unit="metric"):
         rows, name = levels[level], task.label_names[index]
         measured[level][name] = measure_label(
-            rows.probabilities[:, index], rows.targets[:, index], rows.patients, draws, of_model.get(name)
+            rows.probabilities[:, index], rows.targets[:, index], rows.patients, draws, of_model[level].get(name)
         )
     main = task.label_names[task.main_index]
     return Metrics(
@@ -93,7 +97,8 @@ def evaluate(
             level: {name: count_rows(rows, index) for index, name in enumerate(task.label_names)}
             for level, rows in levels.items()
         },
-        thresholds=of_model,
+        thresholds=of_model["slice"],
+        study_thresholds=dict(study_thresholds or {}),
         resamples=resamples,
         seed=seed,
         operating_points={
@@ -106,6 +111,7 @@ def evaluate(
             table, task, measured["slice"][main], measured["study"][main], draws=draws, room=room or ReadingRoom()
         ),
         model=dict(model or {}),
+        dataset=dict(dataset or {}),
         warnings=table.warnings,
         leakage=tuple(leakage),
         leakage_search=leakage_search,

@@ -147,7 +147,8 @@ class Metrics(msgspec.Struct, frozen=True):
         slice: Metrics of slices.
         study: Metrics of studies; a study is scored by the study rule of the task.
         counts: Rows behind the metrics, by level and label.
-        thresholds: Operating points of the model, by label; the same for slices and studies. Empty where none is known.
+        thresholds: Operating points of the model for slices, by label. Empty where none is known.
+        study_thresholds: Likewise for studies; empty where `thresholds` are for both.
         resamples: Number of resamples of the patients.
         seed: Seed of the resamples.
         operating_points: Named operating points, by level.
@@ -155,6 +156,7 @@ class Metrics(msgspec.Struct, frozen=True):
         subgroups: Parts of the slices, by the attribute that parts them.
         triage: Reading the flagged studies first; None without a positive and a negative study.
         model: Name, version and digest of the model, as far as known.
+        dataset: Layout, split and digest of the prepared dataset, as far as known.
         warnings: What a reader should know about how predictions and labels came together.
         leakage: What predictions and training data share, one sentence each; empty where nothing was found.
         leakage_search: What was compared to find it, in words; "" where nothing was.
@@ -176,7 +178,9 @@ class Metrics(msgspec.Struct, frozen=True):
     study_rules: dict[str, Level] = {}
     subgroups: dict[str, tuple[Subgroup, ...]] = {}
     triage: Triage | None = None
+    study_thresholds: dict[str, float] = {}
     model: dict[str, str] = {}
+    dataset: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     leakage: tuple[str, ...] = ()
     leakage_search: str = ""

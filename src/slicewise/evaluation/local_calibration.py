@@ -41,8 +41,10 @@ class LocalLabel(msgspec.Struct, frozen=True):
     Attributes:
         scale: Local scale, on logits that the model has calibrated; fitted on all labelled patients.
         bias: Local bias, likewise.
-        threshold_before: The model's threshold.
+        threshold_before: The model's threshold of studies.
         threshold: The local one; the same where the site cannot set one.
+        slice_threshold_before: The model's threshold of slices.
+        slice_threshold: The local one.
         positive_studies: Studies with the finding.
         negative_studies: Studies without it.
         before: By level, "slice" and "study": log_loss and ece (of slices only), sensitivity and specificity at the
@@ -56,6 +58,8 @@ class LocalLabel(msgspec.Struct, frozen=True):
     bias: float
     threshold_before: float
     threshold: float
+    slice_threshold_before: float
+    slice_threshold: float
     positive_studies: int
     negative_studies: int
     before: dict[str, dict[str, Estimate]]
@@ -163,8 +167,8 @@ class _Outcome:
 
 def _unchanged(site: Site, manifest: Manifest) -> _Outcome:
     probabilities = np.concatenate([item.probabilities for item in site.series])
-    thresholds = _row(manifest.thresholds, manifest)
-    return _Outcome(probabilities, probabilities >= thresholds, site.study_scores(probabilities) >= thresholds)
+    of_slices, of_studies = (_row(row, manifest) for row in (manifest.thresholds, manifest.thresholds_of_studies))
+    return _Outcome(probabilities, probabilities >= of_slices, site.study_scores(probabilities) >= of_studies)
 
 
 def _cross_fitted(site: Site, manifest: Manifest, goal: Goal, seed: int) -> _Outcome:
@@ -175,12 +179,12 @@ def _cross_fitted(site: Site, manifest: Manifest, goal: Goal, seed: int) -> _Out
     slice_flags, study_flags = (np.zeros(shape, dtype=bool) for shape in (site.targets.shape, site.study_targets.shape))
     for fold in range(FOLDS):
         fit = fit_locally(site, manifest, goal, chosen=fold_of != fold)
-        thresholds = _row(fit.thresholds, manifest)
+        of_slices, of_studies = (_row(row, manifest) for row in (fit.thresholds, fit.study_thresholds))
         found = probabilities_from_logits(site.logits, fit.calibration, manifest.task.any_index)
         scores = site.study_scores(found)
         probabilities[of_slice == fold] = found[of_slice == fold]
-        slice_flags[of_slice == fold] = (found >= thresholds)[of_slice == fold]
-        study_flags[of_study == fold] = (scores >= thresholds)[of_study == fold]
+        slice_flags[of_slice == fold] = (found >= of_slices)[of_slice == fold]
+        study_flags[of_study == fold] = (scores >= of_studies)[of_study == fold]
     return _Outcome(probabilities, slice_flags, study_flags)
 
 
@@ -204,8 +208,10 @@ def _label(
     return LocalLabel(
         scale=fit.local.scale[index],
         bias=fit.local.bias[index],
-        threshold_before=manifest.thresholds[name],
-        threshold=fit.thresholds[name],
+        threshold_before=manifest.thresholds_of_studies[name],
+        threshold=fit.study_thresholds[name],
+        slice_threshold_before=manifest.thresholds[name],
+        slice_threshold=fit.thresholds[name],
         positive_studies=int((of_studies == 1).sum()),
         negative_studies=int((of_studies == 0).sum()),
         before=_metrics(index, site, before, draws),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from slicewise.data.store import Dataset
 from slicewise.evaluation.goals import Goal, parse_goal
@@ -15,12 +14,14 @@ from slicewise.evaluation.local_fit import LocalFit, fit_locally
 from slicewise.evaluation.site import Site
 from slicewise.inference.reference import build_reference, encode_reference
 from slicewise.package import (
+    CARD,
+    NO_STUDY_THRESHOLD,
     NOT_CALIBRATED,
+    PRIOR_STATED,
     REFERENCE,
     Manifest,
     ModelPackage,
     Provenance,
-    probabilities_from_logits,
     write_package,
 )
 from slicewise.patients import SeenContent, SeenPatients, merge_content, merge_patients
@@ -54,10 +55,12 @@ def write_recalibrated(
         version=f"{before.version}+local.{digest[:8]}",
         calibration=fit.calibration,
         thresholds=fit.thresholds,
-        threshold_rule=_threshold_rule(before, fit, goal, measured.patients),
+        threshold_rule=_threshold_rule(before, site, measured.patients),
+        study_thresholds=fit.study_thresholds,
+        study_threshold_rule=_study_threshold_rule(before, fit, goal, measured.patients),
         provenance=_provenance(before.provenance, dataset, site, digest),
         metrics=_metrics(measured),
-        limitations=_limitations(before, site, measured.patients),
+        limitations=_limitations(before, site, fit, measured.patients),
     )
     notice = package.files.get("NOTICE", b"")
     added = f"\nVersion {manifest.version}: calibration and thresholds of one site, {measured.patients} patients.\n"
@@ -66,24 +69,44 @@ def write_recalibrated(
         "NOTICE": notice + added.encode(),
         REFERENCE: _reference(site, fit, before),
     }
+    files.pop(CARD, None)  # its figures are those of the model as it was calibrated before
     write_package(path, manifest, files)
     return manifest
 
 
-def _limitations(before: Manifest, site: Site, patients: int) -> tuple[str, ...]:
-    calibrated = ((site.targets == 0).any(axis=0) & (site.targets == 1).any(axis=0)).all()
-    kept = [item for item in before.limitations if not (calibrated and item.startswith(NOT_CALIBRATED))]
+def _limitations(before: Manifest, site: Site, fit: LocalFit, patients: int) -> tuple[str, ...]:
+    outdated = [] if _of_one_class(before, site) else [NOT_CALIBRATED, PRIOR_STATED]
+    outdated += [] if fit.kept else [NO_STUDY_THRESHOLD]
+    kept = [item for item in before.limitations if not item.startswith(tuple(outdated))]
     added = (
         f"Calibrated on {patients} patients of one site: probabilities and thresholds are meant for that site alone."
     )
     return (*kept, added)
 
 
-def _threshold_rule(before: Manifest, fit: LocalFit, goal: Goal, patients: int) -> str:
+def _threshold_rule(before: Manifest, site: Site, patients: int) -> str:
+    rule = (
+        f"local calibration on {patients} patients of one site: highest sensitivity + specificity (Youden) of slices, "
+        "at most the threshold of studies"
+    )
+    return _with_kept(rule, _of_one_class(before, site), before.threshold_rule)
+
+
+def _study_threshold_rule(before: Manifest, fit: LocalFit, goal: Goal, patients: int) -> str:
     rule = f"local calibration on {patients} patients of one site: {goal.words}"
-    if not fit.kept:
+    return _with_kept(rule, fit.kept, before.study_threshold_rule or before.threshold_rule)
+
+
+def _with_kept(rule: str, kept: Sequence[str], rule_before: str) -> str:
+    if not kept:
         return rule
-    return f"{rule}; for {', '.join(fit.kept)}, which those patients cannot set, as before: {before.threshold_rule}"
+    return f"{rule}; for {', '.join(kept)}, which those patients cannot set, as before: {rule_before}"
+
+
+def _of_one_class(before: Manifest, site: Site) -> list[str]:
+    """Returns the labels whose slices are not known to be of both classes: they keep what the model has."""
+    both = (site.targets == 0).any(axis=0) & (site.targets == 1).any(axis=0)
+    return [name for name, known in zip(before.task.label_names, both, strict=True) if not known]
 
 
 def _provenance(before: Provenance, dataset: Dataset, site: Site, digest: str) -> Provenance:
@@ -112,11 +135,7 @@ def _metrics(measured: LocalCalibration) -> dict[str, float]:
 
 def _reference(site: Site, fit: LocalFit, before: Manifest) -> bytes:
     """The patients of the site are the calibration patients now: their scores are what the new scaling gives."""
-    probabilities = probabilities_from_logits(site.logits, fit.calibration, before.task.any_index)
-    ends = np.cumsum([len(item.probabilities) for item in site.series])[:-1]
-    series = [
-        replace(item, probabilities=rows) for item, rows in zip(site.series, np.split(probabilities, ends), strict=True)
-    ]
+    series = site.calibrated_series(fit.calibration, before.task.any_index)
     reference = build_reference(series, before.task.label_names, "the patients of one site that calibrated the model")
     assert reference is not None  # a local calibration has many patients
     return encode_reference(reference)

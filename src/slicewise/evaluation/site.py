@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from slicewise.evaluation.scoring import Split, leakage, select_records
 from slicewise.inference.axial import primary_rows
 from slicewise.inference.detector import Detector
 from slicewise.inference.reference import DescribedSeries
+from slicewise.package import Calibration, probabilities_from_logits
 from slicewise.progress import Progress, no_progress
 
 Labels = npt.NDArray[np.int8]
@@ -47,11 +48,52 @@ class Site:
     patient_of_study: Indices
     patients: tuple[str, ...]
 
+    @classmethod
+    def of(
+        cls,
+        records: Sequence[SeriesRecord],
+        series: Sequence[DescribedSeries],
+        logits: npt.NDArray[np.float32],
+        targets: Sequence[Labels],
+    ) -> Site:
+        """Puts together what a model says of series.
+
+        Args:
+            records: The series.
+            series: What the model says of each.
+            logits: Of all their slices, not calibrated, shape (N, L).
+            targets: Labels of the slices of each, shape (slices, L).
+        """
+        patients = _places([record.patient_id for record in records])
+        # One patient's study: anonymisers have given one UID to several patients.
+        studies = _places([(record.patient_id, record.study_uid) for record in records])
+        lengths = list(map(len, targets))
+        study_of_series = [studies[record.patient_id, record.study_uid] for record in records]
+        return cls(
+            series=tuple(series),
+            logits=logits,
+            targets=np.concatenate(targets),
+            patient_of_slice=np.repeat([patients[record.patient_id] for record in records], lengths),
+            study_of_slice=np.repeat(study_of_series, lengths),
+            study_targets=_study_targets(records, targets, study_of_series, len(studies)),
+            patient_of_study=np.array([patients[patient] for patient, _ in studies]),
+            patients=tuple(patients),
+        )
+
     def study_scores(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Returns the largest probability of the slices of every study, shape (M, L)."""
         scores = np.zeros(self.study_targets.shape, dtype=np.float32)
         np.maximum.at(scores, self.study_of_slice, probabilities)
         return scores
+
+    def calibrated_series(self, calibration: Calibration, any_index: int | None) -> list[DescribedSeries]:
+        """Returns the series with the probabilities that another calibration gives."""
+        probabilities = probabilities_from_logits(self.logits, calibration, any_index)
+        ends = np.cumsum([len(item.probabilities) for item in self.series])[:-1]
+        return [
+            replace(item, probabilities=rows)
+            for item, rows in zip(self.series, np.split(probabilities, ends), strict=True)
+        ]
 
     @property
     def patient_strata(self) -> dict[str, int]:
@@ -115,21 +157,7 @@ def describe_site(
         )
         logits.append(found.logits[rows])
         targets.append(dataset.row_labels(record)[rows])
-    patients = _places([record.patient_id for record in records])
-    # One patient's study: anonymisers have given one UID to several patients.
-    studies = _places([(record.patient_id, record.study_uid) for record in records])
-    lengths = list(map(len, targets))
-    study_of_series = [studies[record.patient_id, record.study_uid] for record in records]
-    return Site(
-        series=tuple(series),
-        logits=np.concatenate(logits),
-        targets=np.concatenate(targets),
-        patient_of_slice=np.repeat([patients[record.patient_id] for record in records], lengths),
-        study_of_slice=np.repeat(study_of_series, lengths),
-        study_targets=_study_targets(records, targets, study_of_series, len(studies)),
-        patient_of_study=np.array([patients[patient] for patient, _ in studies]),
-        patients=tuple(patients),
-    )
+    return Site.of(records, series, np.concatenate(logits), targets)
 
 
 def _study_targets(

@@ -26,9 +26,13 @@ from slicewise.imaging.inventory import Inventory, take_inventory
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.imaging.series import Study, rejection_of_failure
 from slicewise.inference.ahead import one_ahead
-from slicewise.inference.axial import axial_positions, fusion_passes
+from slicewise.inference.axial import axial_positions, fusion_passes, primary_rows
+from slicewise.inference.evidence import EvidenceFinder, RowEvidence, with_evidence
+from slicewise.inference.familiarity import Familiarity, unlike_rule
 from slicewise.inference.model_cache import ModelCache
+from slicewise.inference.precision import DEFAULT_PRECISION
 from slicewise.inference.prepare import PreparedStudy, prepare_study, unscored_series
+from slicewise.inference.reference import read_reference
 from slicewise.inference.runtime import DEFAULT_RUNTIME, EncodedSlices, Floats, Runtime, load_runtime
 from slicewise.inference.timing import Timer, no_timing, timed
 from slicewise.package import DEFAULT_MODEL, ModelPackage, Probabilities, load_package, probabilities_from_logits
@@ -54,11 +58,13 @@ class DescribedInput:
         descriptors: Of stage 1, shape (R, D).
         logits: Of stage 2, not calibrated, shape (R, labels).
         probabilities: Calibrated, shape (R, labels).
+        maps: Logits of the occupancy maps of stage 1, shape (R, labels, C, C); None where the package gives none.
     """
 
     descriptors: Floats
     logits: Floats
     probabilities: Probabilities
+    maps: Floats | None = None
 
 
 class Detector:
@@ -68,31 +74,47 @@ class Detector:
         package: The model package.
         runtime: Its networks on an engine.
         timer: Is told of every step, by several threads.
+        evidence_maps: Keep where the evidence lies, for the pictures of a report. Where the package gives no maps, it
+            is searched by occlusion in few slices, which takes time.
     """
 
-    def __init__(self, package: ModelPackage, runtime: Runtime, timer: Timer = no_timing) -> None:
+    def __init__(
+        self, package: ModelPackage, runtime: Runtime, timer: Timer = no_timing, *, evidence_maps: bool = False
+    ) -> None:
         self.package = package
         self.runtime = runtime
         self._timer = timer
+        self._familiarity = Familiarity.of(read_reference(package))
+        self._evidence = EvidenceFinder(package, runtime, for_pictures=evidence_maps)
 
     @classmethod
     def load(
-        cls, model: str | Path = DEFAULT_MODEL, runtime: str = DEFAULT_RUNTIME, *, cache: Path | None = None
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        runtime: str = DEFAULT_RUNTIME,
+        *,
+        precision: str = DEFAULT_PRECISION,
+        cache: Path | None = None,
+        evidence_maps: bool = False,
     ) -> Detector:
         """Loads a model.
 
         Args:
             model: Name of a shipped model, path of a model package or of a run folder.
             runtime: "openvino", "onnxruntime" or "torch".
+            precision: Of stage 1: "f32", "bf16" (OpenVINO, where the processor has it), or "auto", the fastest that
+                says the same on this processor, measured at the first use and kept in the cache.
             cache: Folder of its own, for its owner only, where compiled networks are kept, so that OpenVINO starts
                 sooner the next time; None for none.
+            evidence_maps: As for the class.
 
         Raises:
             PackageError: If the model cannot be used.
-            UsageError: If the runtime is not there.
+            UsageError: If the runtime is not there, or does not compute in the precision.
         """
         package = load_package(model)
-        return cls(package, load_runtime(runtime, package, None if cache is None else ModelCache(cache)))
+        networks = load_runtime(runtime, package, None if cache is None else ModelCache(cache), precision)
+        return cls(package, networks, evidence_maps=evidence_maps)
 
     @property
     def task(self) -> Task:
@@ -116,6 +138,10 @@ class Detector:
             study_rule=self.task.study_rule,
             trained_on=manifest.provenance.trained_on,
             intended_use=self.task.intended_use,
+            study_thresholds=manifest.study_thresholds,
+            study_threshold_rule=manifest.study_threshold_rule,
+            limitations=manifest.limitations,
+            unlike_rule=unlike_rule(self.task, self._familiarity),
         )
 
     def predict(
@@ -169,7 +195,7 @@ class Detector:
     def predict_volume(self, volume: Volume) -> SeriesResult:
         """Scores one series: the core of prediction."""
         model_input = preprocess(volume, self.task.preprocessing)
-        return self._scored(unscored_series(volume, model_input), model_input)
+        return self._scored(unscored_series(volume, model_input, self.task), model_input)
 
     def score(self, studies: Iterable[Study], requested: Collection[str] = ()) -> Iterator[StudyOutcome]:
         """Yields what became of one study after the other; while the networks read one, the next one is decoded.
@@ -211,6 +237,7 @@ class Detector:
             descriptors=encoded.descriptors,
             logits=logits,
             probabilities=probabilities_from_logits(logits, self.package.manifest.calibration, self.task.any_index),
+            maps=encoded.maps,
         )
 
     def _outcome(self, study: PreparedStudy) -> StudyOutcome:
@@ -228,15 +255,35 @@ class Detector:
         return StudyOutcome(result, study.rejected)
 
     def _scored(self, series: SeriesResult, model_input: ModelInput) -> SeriesResult:
-        rows = self.predict_input(model_input).tolist()
+        described = self.describe_input(model_input)
+        series = self._judged(series, described, model_input)
+        evidence: dict[int, RowEvidence] = {}
+        if not series.unlike_training:
+            with self._timer("evidence"):
+                evidence = self._evidence.find(model_input, described.probabilities, described.maps)
+        row_of_slice = model_input.slab_of_slice.tolist()
+        rows = described.probabilities[model_input.slab_of_slice].tolist()
         probabilities = [dict(zip(self.task.label_names, row, strict=True)) for row in rows]
         return msgspec.structs.replace(
             series,
             slices=tuple(
-                msgspec.structs.replace(item, probabilities=row)
-                for item, row in zip(series.slices, probabilities, strict=True)
+                with_evidence(msgspec.structs.replace(item, probabilities=values), evidence.get(row))
+                for item, values, row in zip(series.slices, probabilities, row_of_slice, strict=True)
             ),
             probabilities=aggregate(probabilities, self.task.study_rule),
+        )
+
+    def _judged(self, series: SeriesResult, described: DescribedInput, model_input: ModelInput) -> SeriesResult:
+        """Adds how like the calibration patients the series is."""
+        if self._familiarity is None:
+            return series
+        familiarity = self._familiarity.p_value(described.descriptors[primary_rows(model_input.duplicate_rank)])
+        found = self._familiarity.warnings(familiarity)
+        return msgspec.structs.replace(
+            series,
+            familiarity=familiarity,
+            unlike_training=series.unlike_training or bool(found),
+            warnings=(*found, *series.warnings),
         )
 
     def _encode(self, model_input: ModelInput) -> EncodedSlices:
@@ -247,10 +294,12 @@ class Detector:
         ):
             with self._timer("encoding"):
                 batches.append(self.runtime.encode(channels))
+        maps = [batch.maps for batch in batches if batch.maps is not None]
         return EncodedSlices(
             descriptors=np.concatenate([batch.descriptors for batch in batches]),
             slice_logits=np.concatenate([batch.slice_logits for batch in batches]),
             summaries=np.concatenate([batch.summaries for batch in batches]),
+            maps=np.concatenate(maps) if maps else None,
         )
 
     def _fuse(self, encoded: EncodedSlices, model_input: ModelInput) -> Floats:

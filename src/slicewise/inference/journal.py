@@ -17,10 +17,14 @@ from typing import Any, Self
 import msgspec
 
 from slicewise.errors import SlicewiseError, UsageError
+from slicewise.inference.precision import DEFAULT_PRECISION
 from slicewise.results import StudyOutcome, StudyResult
 
 # The write-ahead log makes adding a study quick; locked for one process, it also works on network drives.
-_SETTINGS = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+_SETTINGS = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+# Waiting for the disk takes longer than a study. Without it, what is written outlives the process all the same, and
+# only the machine's own end could cost a journal: one that holds nothing yet, or that is about to be removed.
+_NO_WAITING, _WAITING = "PRAGMA synchronous = OFF;", "PRAGMA synchronous = NORMAL;"
 _START_OVER = """
     BEGIN EXCLUSIVE;
     DROP TABLE IF EXISTS call;
@@ -40,6 +44,7 @@ class Call(msgspec.Struct, frozen=True):
         model: Digest of the model package.
         runtime: Name of the engine.
         software_version: Version of slicewise.
+        precision: What the engine computes in.
     """
 
     inputs: tuple[str, ...]
@@ -47,6 +52,7 @@ class Call(msgspec.Struct, frozen=True):
     model: str
     runtime: str
     software_version: str
+    precision: str = DEFAULT_PRECISION
 
 
 class Journal:
@@ -73,6 +79,8 @@ class Journal:
     ) -> None:
         try:
             keep = error is not None and len(self) > 0
+            if not keep:
+                self._execute(_NO_WAITING)
         except SlicewiseError:  # what it holds cannot be counted: it stays
             keep = True
         finally:
@@ -168,12 +176,13 @@ def _opened(path: Path | None, call: Call, *, resume: bool) -> sqlite3.Connectio
 def _connected(path: Path | None, call: Call, *, resume: bool) -> sqlite3.Connection:
     database = sqlite3.connect(path or "", isolation_level=None, timeout=0)
     try:
-        database.executescript(_SETTINGS)
+        database.executescript(_NO_WAITING + _SETTINGS)
         if resume and database.execute("SELECT 1 FROM sqlite_master WHERE name = 'call'").fetchone():
             _check_same(database, call, path)
         else:
             database.executescript(_START_OVER)
             database.execute("INSERT INTO call VALUES (?)", (_packed(call),))
+        database.execute(_WAITING)
     except BaseException:
         database.close()
         raise

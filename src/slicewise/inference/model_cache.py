@@ -19,7 +19,7 @@ from slicewise.files import write_bytes_atomically
 
 _PRIVATE = stat.S_IRWXU
 _MOST_KEPT = 8
-"""Compiled networks that stay: both of the last few models."""
+"""Compiled networks, and choices of a precision, that stay: those of the last few models."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _DIGEST_BYTES = hashlib.sha256().digest_size

@@ -6,14 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from slicewise.errors import InputError
+from slicewise.imaging.geometry import median_spacing_mm
 from slicewise.imaging.load import load_volume
 from slicewise.imaging.preprocess import ModelInput, preprocess
 from slicewise.imaging.series import Series, Study, choose_series, rejection_of, rejection_of_error
+from slicewise.inference.familiarity import unlike_warnings
 from slicewise.inference.timing import Timer, no_timing
 from slicewise.results import Rejection, SeriesResult, SliceResult
 from slicewise.source import Source
 from slicewise.task import Task
-from slicewise.volume import Volume
+from slicewise.volume import ScanWarning, Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +75,15 @@ def prepare_study(study: Study, task: Task, requested: Collection[str] = (), tim
         rejected += left_out
         with timer("preprocessing"):
             model_input = preprocess(volume, task.preprocessing)
-        series.append(PreparedSeries(unscored_series(volume, model_input), model_input))
+            unscored = unscored_series(volume, model_input, task)
+        series.append(PreparedSeries(unscored, model_input))
         sources |= _sources(decision.series, volume)
     return PreparedStudy(study.patient_id, study.study_uid, tuple(series), sources, tuple(rejected))
 
 
-def unscored_series(volume: Volume, model_input: ModelInput) -> SeriesResult:
-    """Returns the result of a series, but for the probabilities."""
+def unscored_series(volume: Volume, model_input: ModelInput, task: Task) -> SeriesResult:
+    """Returns the result of a series, but for the probabilities and what only a model can say of it."""
+    unlike = unlike_warnings(volume, model_input, task)
     return SeriesResult(
         patient_id=volume.patient_id,
         study_uid=volume.study_uid,
@@ -97,9 +101,22 @@ def unscored_series(volume: Volume, model_input: ModelInput) -> SeriesResult:
         ),
         probabilities={},
         tilt_degrees=volume.tilt_degrees,
-        warnings=(*volume.warnings, *model_input.warnings),
+        warnings=(*unlike, *volume.warnings, *_thin_slices(volume, model_input), *model_input.warnings),
         intensity_scale=model_input.intensity_scale,
+        unlike_training=bool(unlike),
     )
+
+
+def _thin_slices(volume: Volume, model_input: ModelInput) -> tuple[ScanWarning, ...]:
+    spacing, slabs = median_spacing_mm(volume.positions_mm), len(model_input.positions_mm)
+    if spacing is None or slabs == len(volume.positions_mm):
+        return ()
+    together = round(len(volume.positions_mm) / slabs)
+    message = (
+        f"The slices are {spacing:.2g} mm apart; about {together} neighbouring ones are averaged and share their "
+        "probabilities."
+    )
+    return (ScanWarning("thin_slices", message),)
 
 
 def _sources(series: Series, volume: Volume) -> dict[str, Source]:

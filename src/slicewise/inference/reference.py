@@ -23,6 +23,9 @@ FORMAT_VERSION = 1
 LARGEST_BYTES = 8 << 20
 """A reference beyond this size is refused before it is read."""
 
+NEAR_QUANTILE = 0.25
+"""A series is as unlike as its nearest quarter: top and base of a head look odd to a model, but never all slices."""
+
 Floats = npt.NDArray[np.float64]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -91,6 +94,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             conformal prediction, Papadopoulos et al. 2002).
         series_distances: Percentiles of the mean distance of the slices of a series, likewise.
         distance_patients: Number of those.
+        near_distances: Percentiles of `near_distance` of series, likewise; empty in references from before it was kept.
         format_version: Version of the format.
     """
 
@@ -102,6 +106,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slice_distances: tuple[NotNegative, ...]
     series_distances: tuple[NotNegative, ...]
     distance_patients: Count
+    near_distances: tuple[NotNegative, ...] = ()
     format_version: int = FORMAT_VERSION
 
 
@@ -135,7 +140,20 @@ def build_reference(series: Sequence[DescribedSeries], label_names: Sequence[str
         slice_distances=percentiles(np.concatenate(distances)),
         series_distances=percentiles(np.array([item.mean() for item in distances])),
         distance_patients=len(patients) - len(makers),
+        near_distances=percentiles(np.array([near_distance(item) for item in distances])),
     )
+
+
+def near_distance(distances: Floats) -> float:
+    """Returns how far a series is from known ones: the distance that its nearest quarter of slices stays within.
+
+    Noise, a knee or an image of another unit has no slice that looks like a head, while the slices of a head that are
+    farthest away, at top and base and where surgery was, are far away in ordinary heads, too.
+
+    Args:
+        distances: Of its slices, `DescriptorSpace.distances`, shape (S,), at least one.
+    """
+    return float(np.quantile(distances, NEAR_QUANTILE))
 
 
 def level_scores(series: Sequence[DescribedSeries], level: LevelName) -> tuple[Floats, tuple[str, ...]]:
@@ -205,6 +223,8 @@ def _check(reference: Reference, package: ModelPackage) -> None:
     if len(reference.space.mean) != size:
         raise ValueError(f"space.mean has {len(reference.space.mean)} numbers; expected {size}, as descriptor_size")
     tables = {"slice_distances": reference.slice_distances, "series_distances": reference.series_distances}
+    if reference.near_distances:
+        tables["near_distances"] = reference.near_distances
     for level in ("slice", "series", "study"):
         found = reference.scores[level].labels if level in reference.scores else {}
         if set(found) != set(names):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from slicewise.errors import UsageError
 from slicewise.inference.model_cache import ModelCache
+from slicewise.inference.precision import DEFAULT_PRECISION, PRECISIONS
 from slicewise.package import ModelPackage
 
 Floats = npt.NDArray[np.float32]
@@ -26,15 +27,18 @@ class EncodedSlices:
         descriptors: Shape (S, D).
         slice_logits: Shape (S, L).
         summaries: Shape (S, M).
+        maps: Logits of the occupancy maps, shape (S, L, C, C); None where the package gives none.
     """
 
     descriptors: Floats
     slice_logits: Floats
     summaries: Floats
+    maps: Floats | None = None
 
     def take(self, index: npt.NDArray[np.int64]) -> EncodedSlices:
         """Returns the slices at the given indices."""
-        return EncodedSlices(self.descriptors[index], self.slice_logits[index], self.summaries[index])
+        maps = None if self.maps is None else self.maps[index]
+        return EncodedSlices(self.descriptors[index], self.slice_logits[index], self.summaries[index], maps)
 
 
 class Runtime(Protocol):
@@ -75,25 +79,33 @@ def fusion_inputs(slices: EncodedSlices, positions: Floats) -> dict[str, Floats]
 
 def engine_facts(runtime: Runtime) -> dict[str, str]:
     """Returns how a runtime computes, for a profile: its name, and what else it tells, as its precision."""
-    return {"runtime": runtime.name, **getattr(runtime, "engine", {})}
+    return {"runtime": runtime.name, "precision": DEFAULT_PRECISION, **getattr(runtime, "engine", {})}
 
 
-def load_runtime(name: str, package: ModelPackage, cache: ModelCache | None = None) -> Runtime:
+def load_runtime(
+    name: str, package: ModelPackage, cache: ModelCache | None = None, precision: str = DEFAULT_PRECISION
+) -> Runtime:
     """Compiles the networks of a package on an engine.
 
     Args:
         name: "openvino" (CPU), "onnxruntime" or "torch" (the reference).
         package: The model package.
         cache: Where OpenVINO keeps compiled networks; the others compile quickly and keep none.
+        precision: Of stage 1: "f32", "bf16" (OpenVINO, where the processor has it), or "auto": what OpenVINO finds by
+            measurement at the first use and keeps in the cache; f32 without a cache and on the other engines.
 
     Raises:
-        UsageError: If there is no such engine.
+        UsageError: If there is no such engine or precision.
         MissingExtraError: If its library is not installed.
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision '{precision}'. Expected one of: {', '.join(PRECISIONS)}")
     if name == "openvino":
-        from slicewise.inference.runtime_openvino import OpenVinoRuntime
+        from slicewise.inference.runtime_openvino import OpenVinoRuntime, precision_here
 
-        return OpenVinoRuntime(package, cache)
+        return OpenVinoRuntime(package, cache, precision_here(package, cache) if precision == "auto" else precision)
+    if precision not in {"auto", DEFAULT_PRECISION}:
+        raise UsageError(f"--precision {precision}: the runtime '{name}' computes in {DEFAULT_PRECISION} alone")
     if name == "onnxruntime":
         from slicewise.inference.runtime_onnxruntime import OnnxRuntime
 

@@ -6,18 +6,20 @@ import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import openvino
 
+from slicewise.errors import UsageError
 from slicewise.inference.model_cache import ModelCache, cache_key
+from slicewise.inference.precision import DEFAULT_PRECISION, chosen_precision, probe_channels
 from slicewise.inference.runtime import EncodedSlices, Floats, fusion_inputs
-from slicewise.package import ENCODER, FUSION, ModelPackage
+from slicewise.package import ENCODER, FUSION, ModelPackage, Probabilities, probabilities_from_logits
 
-PRECISION = "f32"
-"""Gives the same probabilities on every CPU. bf16, where a CPU has it, takes a third less time, but what the shipped
-model says before calibration moves by up to 0.1 (on random inputs)."""
+_CAPABILITIES = {"f32": "FP32", "bf16": "BF16"}
+"""What OpenVINO calls the precisions that stage 1 may compute in."""
 
 _MOST_STREAMS = 8
 _SLICES_A_STREAM = 4
@@ -35,19 +37,35 @@ class OpenVinoRuntime:
     Args:
         package: The model package.
         cache: Where compiled networks are kept; None to compile them now and keep nothing.
+        precision: Of stage 1, "f32" or "bf16".
+
+    Raises:
+        UsageError: If this processor does not compute in the precision.
     """
 
     name = "openvino"
 
-    def __init__(self, package: ModelPackage, cache: ModelCache | None = None) -> None:
+    def __init__(
+        self, package: ModelPackage, cache: ModelCache | None = None, precision: str = DEFAULT_PRECISION
+    ) -> None:
         core = openvino.Core()
-        streams = min(_MOST_STREAMS, _usable_cores())
-        self.engine = {"precision": PRECISION, "streams": str(streams)}
-        self._encoder = _Network(_compiled(core, package.files[ENCODER], cache, NUM_STREAMS=str(streams)))
-        self._fusion = _Network(_compiled(core, package.files[FUSION], cache))
+        if precision not in _precisions(core):
+            raise UsageError(
+                f"--precision {precision}: this processor does not compute in it. Expected one of: "
+                f"{', '.join(_precisions(core))}"
+            )
+        streams = _stream_count()
+        self.engine = {"precision": precision, "streams": str(streams)}
+        self._encoder = _Network(_compiled(core, package.files[ENCODER], cache, precision, NUM_STREAMS=str(streams)))
+        self._fusion = _Network(_compiled(core, package.files[FUSION], cache, "f32"))
         self._streams = ThreadPoolExecutor(streams, thread_name_prefix="slicewise-encoder")
         with _FIRST_USE:
             self._encoder.infer_nothing(_SLICES_A_STREAM)
+
+    @property
+    def slice_shape(self) -> tuple[int, ...]:
+        """Channels, rows and columns that stage 1 reads."""
+        return tuple(size.get_length() for size in list(self._encoder.input_shapes()["channels"])[1:])
 
     def encode(self, channels: Floats) -> EncodedSlices:
         """Runs stage 1 on slices (S, C, H, W)."""
@@ -58,6 +76,37 @@ class OpenVinoRuntime:
     def fuse(self, slices: EncodedSlices, positions: Floats) -> Floats:
         """Runs stage 2 on one series and returns logits (S, L)."""
         return self._fusion.infer(fusion_inputs(slices, positions))[0]
+
+
+def precision_here(package: ModelPackage, cache: ModelCache | None) -> str:
+    """Returns the precision that `chosen_precision` finds for a package on this processor.
+
+    Args:
+        package: The model package.
+        cache: Keeps the choice; without one every call would measure anew, and two calls could differ, so it is f32.
+    """
+    if cache is None:
+        return DEFAULT_PRECISION
+    core = openvino.Core()
+    key = cache_key(("precision", package.digest, str(_stream_count()), *_circumstances(core)))
+    kept = (cache.read(key) or b"").decode("ascii", "replace")
+    if kept in _precisions(core):
+        return kept
+    runtimes = {precision: OpenVinoRuntime(package, cache, precision) for precision in _precisions(core)}
+    channels, size, _ = runtimes[DEFAULT_PRECISION].slice_shape
+    probe = probe_channels(channels, size)
+    chosen = chosen_precision(
+        {precision: partial(_probabilities, package, runtime, probe) for precision, runtime in runtimes.items()}
+    )
+    cache.write(key, chosen.encode("ascii"))
+    return chosen
+
+
+def _probabilities(package: ModelPackage, runtime: OpenVinoRuntime, channels: Floats) -> Probabilities:
+    """Runs both stages on the slices of one series, 5 mm apart."""
+    manifest = package.manifest
+    logits = runtime.fuse(runtime.encode(channels), 5 * np.arange(len(channels), dtype=np.float32))
+    return probabilities_from_logits(logits, manifest.calibration, manifest.task.any_index)
 
 
 class _Network:
@@ -76,19 +125,22 @@ class _Network:
         outputs = self._own.request.infer(wanted, share_inputs=True)
         return [np.array(outputs[node], dtype=np.float32) for node in self._compiled.outputs]
 
+    def input_shapes(self) -> dict[str, Any]:
+        """Returns the shape of every input, as OpenVINO states them."""
+        return {node.get_any_name(): node.get_partial_shape() for node in self._compiled.inputs}
+
     def infer_nothing(self, rows: int) -> None:
         """Runs on zeros, which makes the kernels for batches of so many rows; its inputs may be of any number only."""
-        shapes = {node.get_any_name(): node.get_partial_shape() for node in self._compiled.inputs}
         self.infer(
             {
                 name: np.zeros([rows if size.is_dynamic else size.get_length() for size in shape], dtype=np.float32)
-                for name, shape in shapes.items()
+                for name, shape in self.input_shapes().items()
             }
         )
 
 
-def _compiled(core: Any, content: bytes, cache: ModelCache | None, **more_settings: str) -> Any:
-    settings = {"INFERENCE_PRECISION_HINT": PRECISION, **more_settings}
+def _compiled(core: Any, content: bytes, cache: ModelCache | None, precision: str, **more_settings: str) -> Any:
+    settings = {"INFERENCE_PRECISION_HINT": precision, **more_settings}
     if cache is None:
         return core.compile_model(core.read_model(content), "CPU", settings)
     key = cache_key((hashlib.sha256(content).hexdigest(), *_circumstances(core), repr(sorted(settings.items()))))
@@ -108,6 +160,16 @@ def _circumstances(core: Any) -> tuple[str, ...]:
     processor = core.get_property("CPU", "FULL_DEVICE_NAME")
     abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return openvino.__version__, processor, repr(sorted(abilities))
+
+
+def _precisions(core: Any) -> list[str]:
+    """Returns the precisions that this processor computes in, f32 first."""
+    abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return [name for name, capability in _CAPABILITIES.items() if capability in abilities]
+
+
+def _stream_count() -> int:
+    return min(_MOST_STREAMS, _usable_cores())
 
 
 def _usable_cores() -> int:

@@ -31,7 +31,8 @@ class TorchRuntime:
 
         with torch.inference_mode():
             outputs = self._encoder(torch.from_numpy(channels))
-        return EncodedSlices(outputs.descriptors.numpy(), outputs.slice_logits.numpy(), outputs.summaries.numpy())
+        maps = None if outputs.maps is None else outputs.maps.numpy()
+        return EncodedSlices(outputs.descriptors.numpy(), outputs.slice_logits.numpy(), outputs.summaries.numpy(), maps)
 
     def fuse(self, slices: EncodedSlices, positions: Floats) -> Floats:
         """Runs stage 2 on one series and returns logits (S, L)."""

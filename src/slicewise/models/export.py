@@ -70,15 +70,16 @@ def round_to_stored_precision(network: nn.Module) -> None:
 
 
 def export_encoder(network: DescriptorNetwork, *, channels: int, size: int) -> bytes:
-    """Returns stage 1 as ONNX: `channels` (N, C, H, W) -> `descriptors`, `slice_logits`, `summaries`."""
+    """Returns stage 1 as ONNX: `channels` (N, C, H, W) -> `descriptors`, `slice_logits`, `summaries`.
+
+    A network that makes occupancy maps, from which its summaries come, also gives their logits, as `maps`.
+    """
     maps = () if network.pyramid is None else ("maps",)
     return _export(
         network,
         (torch.zeros(2, channels, size, size),),
         inputs=("channels",),
         outputs=("descriptors", "slice_logits", "summaries", *maps),
-        # Maps are read where they are looked at, by torch.
-        dropped=maps,
     )
 
 
@@ -129,12 +130,7 @@ def empty_encoder(manifest: Manifest) -> DescriptorNetwork:
 
 
 def _export(
-    network: nn.Module,
-    arguments: tuple[Tensor, ...],
-    *,
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    dropped: tuple[str, ...] = (),
+    network: nn.Module, arguments: tuple[Tensor, ...], *, inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> bytes:
     network = network.cpu().eval()
     model = _traced(network, arguments, inputs, outputs)
@@ -152,8 +148,6 @@ def _export(
         raise PackageError(
             "the network can only be exported for one number of slices. Choose another fusion.name or encoder.name"
         )
-    for output in [item for item in model.graph.output if item.name in dropped]:
-        model.graph.output.remove(output)
     _drop_traces(model)
     _store_in_half(model)
     onnx.checker.check_model(model)

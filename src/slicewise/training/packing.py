@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import slicewise
-from slicewise.evaluation.calibration import choose_threshold, fit_platt
-from slicewise.evaluation.metrics import weighted_log_loss
+from slicewise.evaluation.site import Site
 from slicewise.imaging.channels import channel_count
 from slicewise.inference.reference import DescribedSeries, build_reference, encode_reference
 from slicewise.models.encoder import DescriptorNetwork
@@ -20,14 +19,12 @@ from slicewise.models.fusion import FusionHead
 from slicewise.package import (
     ENCODER,
     FUSION,
-    NOT_CALIBRATED,
     REFERENCE,
     Calibration,
     EncoderArchitecture,
     FusionArchitecture,
     Manifest,
     ModelPackage,
-    Probabilities,
     Provenance,
     probabilities_from_logits,
     write_package,
@@ -35,18 +32,13 @@ from slicewise.package import (
 from slicewise.patients import SeenContent, SeenPatients, merge_content, merge_patients
 from slicewise.results import DISCLAIMER
 from slicewise.task import Task
+from slicewise.training.calibrating import calibrate
 from slicewise.training.context import CALIBRATION_PART, TrainingContext
 from slicewise.training.descriptors import SeriesFeatures
 from slicewise.training.run_folder import library_versions
 
-THRESHOLD_RULE = (
-    "highest sensitivity + specificity (Youden) on the calibration patients; 0.5 for a label that is of one class there"
-)
 UNKNOWN_LICENSE = "not stated"
-LIMITATIONS = (
-    "Research software, not a medical device: not for diagnosis or any other clinical use.",
-    "Probabilities hold for scans and a prevalence like those of the training data; elsewhere calibrate again.",
-)
+LIMITATION = "Research software, not a medical device: not for diagnosis or any other clinical use."
 
 
 def pack(
@@ -56,7 +48,6 @@ def pack(
     *,
     unseen: Sequence[SeriesFeatures],
     logits: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int8],
 ) -> None:
     """Calibrates a model and writes its package into the run folder.
 
@@ -66,11 +57,10 @@ def pack(
         head: The trained head of stage 2.
         unseen: Features of the series of the calibration patients, in the order of `context.records`.
         logits: Logits of their slices, shape (slices, labels).
-        labels: Their labels, -1 where unknown, shape (slices, labels).
     """
     task, config = context.task, context.config
-    calibration = fit_platt(logits, labels)
-    probabilities = probabilities_from_logits(logits, calibration, task.any_index)
+    site = _calibration_patients(context, unseen, logits)
+    found = calibrate(site, task, config.calibration)
     manifest = Manifest(
         name=config.name or context.run.path.resolve().name,
         version=config.version,
@@ -81,15 +71,14 @@ def pack(
         summary_size=network.summary_size,
         fusion=FusionArchitecture.of(head.config),
         weights="float16",
-        calibration=calibration,
-        thresholds={
-            name: choose_threshold(probabilities[:, index], labels[:, index])
-            for index, name in enumerate(task.label_names)
-        },
-        threshold_rule=THRESHOLD_RULE,
+        calibration=found.calibration,
+        thresholds=found.thresholds,
+        threshold_rule=found.threshold_rule,
+        study_thresholds=found.study_thresholds,
+        study_threshold_rule=found.study_threshold_rule,
         provenance=_provenance(context),
-        metrics=_metrics(context, logits, labels, calibration),
-        limitations=(*LIMITATIONS, *_not_calibrated(labels, task)),
+        metrics=found.metrics,
+        limitations=(LIMITATION, *found.limitations),
         license=config.license or UNKNOWN_LICENSE,
     )
     # Stage 2 first: what torch exports first, it exports in this process, recurrent heads too.
@@ -101,31 +90,28 @@ def pack(
         **_terms(manifest),
         ENCODER: encoder,
         FUSION: fusion,
-        **_reference(context, unseen, probabilities),
+        **_reference(site, task, found.calibration),
     }
     write_package(context.run.package, manifest, files)
 
 
-def _reference(
-    context: TrainingContext, unseen: Sequence[SeriesFeatures], probabilities: Probabilities
-) -> dict[str, bytes]:
-    ends = np.cumsum([len(item.positions) for item in unseen])[:-1]
+def _calibration_patients(
+    context: TrainingContext, unseen: Sequence[SeriesFeatures], logits: npt.NDArray[np.float32]
+) -> Site:
     records = context.records(CALIBRATION_PART)
+    ends = np.cumsum([len(item.positions) for item in unseen])[:-1]
+    raw = probabilities_from_logits(logits, Calibration.identity(logits.shape[1]), None)
     series = [
         DescribedSeries(record.patient_id, record.study_uid, record.series_uid, item.descriptors, rows)
-        for record, item, rows in zip(records, unseen, np.split(probabilities, ends), strict=True)
+        for record, item, rows in zip(records, unseen, np.split(raw, ends), strict=True)
     ]
-    reference = build_reference(series, context.task.label_names, "the calibration patients of the training")
+    return Site.of(records, series, logits, [item.labels for item in unseen])
+
+
+def _reference(site: Site, task: Task, calibration: Calibration) -> dict[str, bytes]:
+    series = site.calibrated_series(calibration, task.any_index)
+    reference = build_reference(series, task.label_names, "the calibration patients of the training")
     return {} if reference is None else {REFERENCE: encode_reference(reference)}
-
-
-def _not_calibrated(labels: npt.NDArray[np.int8], task: Task) -> list[str]:
-    one_class = [
-        label.display for index, label in enumerate(task.labels) if len({0, 1} & set(labels[:, index].tolist())) < 2
-    ]
-    if not one_class:
-        return []
-    return [f"{NOT_CALIBRATED}: {', '.join(one_class)}."]
 
 
 def _terms(manifest: Manifest) -> dict[str, bytes]:
@@ -171,20 +157,3 @@ def _training_data(context: TrainingContext) -> str:
     records = [record for record in context.dataset.records if record.patient_id in context.parts]
     slices = sum(len(record.slices) for record in records)
     return f"{slices} slices of {len(records)} series of {len(context.parts)} patients"
-
-
-def _metrics(
-    context: TrainingContext,
-    logits: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int8],
-    calibration: Calibration,
-) -> dict[str, float]:
-    weights = np.asarray(context.task.loss_weights)
-    identity = Calibration.identity(len(weights))
-    return {
-        name: weighted_log_loss(probabilities_from_logits(logits, scaling, context.task.any_index), labels, weights)
-        for name, scaling in (
-            ("weighted_log_loss_on_calibration_patients", calibration),
-            ("weighted_log_loss_on_calibration_patients_uncalibrated", identity),
-        )
-    }

@@ -24,6 +24,7 @@ from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.fusion import HEADS, build_head
 from slicewise.package import ModelPackage
 from slicewise.progress import Progress, no_progress
+from slicewise.training.calibrating import check_prior
 from slicewise.training.commit import source_commit
 from slicewise.training.context import (
     CALIBRATION_PART,
@@ -145,8 +146,8 @@ def _fuse(context: TrainingContext, described: DescribedPatients) -> None:
     head = train_stage2(context, described.network, described.features, described.unseen)
 
     # Calibration: logits -> probabilities, on patients that neither stage has learnt from.
-    logits, labels = apply_head(head, described.unseen)
-    pack(context, described.network, head, unseen=described.unseen, logits=logits, labels=labels)
+    logits, _ = apply_head(head, described.unseen)
+    pack(context, described.network, head, unseen=described.unseen, logits=logits)
 
 
 def _start(
@@ -206,6 +207,7 @@ def _folds(positive: dict[str, int], parts: dict[str, str], config: RunConfig) -
 
 def _check_networks(dataset: Dataset, parts: dict[str, str], config: RunConfig, init: ModelPackage | None) -> None:
     """Refuses what cannot be built before the run folder is made, and before hours of stage 1."""
+    check_prior(config.calibration.priors, dataset.task)
     labels = len(dataset.task.labels)
     build_head(config.fusion, descriptor_size=1, summary_size=0, labels=labels)
     if not HEADS[config.fusion.name].is_exported:

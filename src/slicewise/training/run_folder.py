@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from slicewise.config import FusionConfig, HardwareConfig, RunConfig
+from slicewise.config import CalibrationConfig, FusionConfig, HardwareConfig, RunConfig
 from slicewise.errors import UsageError
 from slicewise.files import is_unfinished, write_atomically, write_bytes_atomically
 
@@ -61,8 +61,8 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return content
 
     def stage1_key(self) -> dict[str, object]:
-        """Returns all that stage 1 depends on: the same without the fusion head."""
-        config = msgspec.structs.replace(self.config, fusion=FusionConfig())
+        """Returns all that stage 1 depends on: the same without the fusion head and the calibration."""
+        config = msgspec.structs.replace(self.config, fusion=FusionConfig(), calibration=CalibrationConfig())
         return msgspec.structs.replace(self, config=config).key()
 
 
