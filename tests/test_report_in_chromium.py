@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,17 @@ from browser import NEEDS_CHROMIUM, PHONE_PX, chromium
 from dicom_files import write_series
 from slicewise.imaging.windows import apply_channels
 from slicewise.reporting.html import MOST_STUDIES, write_report
-from slicewise.results import ModelSummary, Rejection, Results, SeriesResult, SliceResult, StudyResult, aggregate
+from slicewise.results import (
+    Evidence,
+    EvidenceMap,
+    ModelSummary,
+    Rejection,
+    Results,
+    SeriesResult,
+    SliceResult,
+    StudyResult,
+    aggregate,
+)
 from slicewise.source import Source
 from slicewise.task import Task, load_task
 from slicewise.volume import ScanWarning
@@ -33,6 +44,7 @@ HOSTILE = (
 BANDS = (-900.0, 20.0, 60.0, 150.0, 900.0)
 """HU of the upright bands of every slice; the slice index is added to the second."""
 SLICES, FLAGGED, NO_PICTURE = 12, (3, 4, 9), 7
+WITH_EVIDENCE = (3, 9)
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -68,7 +80,16 @@ def results(tmp_path_factory: pytest.TempPathFactory, task: Task) -> Results:
 def _slice(index: int, task: Task) -> SliceResult:
     raised = {task.label_names[0]: 0.5 + 0.01 * index} if index in FLAGGED else {}
     probabilities = dict.fromkeys(task.label_names, 0.1) | raised
-    return SliceResult(f"1.2.{index}", 1, HOSTILE, index, -20.0 + 5.0 * index, probabilities)
+    item = SliceResult(f"1.2.{index}", 1, HOSTILE, index, -20.0 + 5.0 * index, probabilities)
+    if index not in WITH_EVIDENCE:
+        return item
+    name = task.label_names[0]
+    found = (Evidence(name, 39.5, 34.5, 0.25, "map"),)
+    # Rows 20 to 59 and columns 10 to 49 of 80: the middle of them speaks for the label.
+    cells = np.zeros((4, 4), dtype=np.uint8)
+    cells[1:3, 1:3] = 255
+    picture = EvidenceMap(name, "map", 4, zlib.compress(cells.tobytes()), 19.5, 9.5, 59.5, 49.5)
+    return msgspec.structs.replace(item, evidence=found, evidence_map=picture)
 
 
 def _model(task: Task) -> ModelSummary:
@@ -296,6 +317,30 @@ def test_controls_are_reached_by_the_tabulator_and_named(browser: webdriver.Chro
     assert names == [*wanted, "Previous flagged", "Next flagged"]
 
 
+def test_the_evidence_lies_over_its_place_and_is_switched_off_by_keys(browser: webdriver.Chrome) -> None:
+    shown = browser.find_elements(By.CSS_SELECTOR, ".slices .evidence")
+    assert len(shown) == 2 * len(WITH_EVIDENCE)
+    script = """
+        const outer = arguments[0].parentElement.getBoundingClientRect(), inner = arguments[0].getBoundingClientRect();
+        return [(inner.top - outer.top) / outer.height, (inner.left - outer.left) / outer.width,
+                inner.height / outer.height, inner.width / outer.width];
+    """
+    for item in shown:
+        assert browser.execute_script(script, item) == pytest.approx([0.25, 0.125, 0.5, 0.5], abs=0.005)
+    switch, texts = find(browser, ".evidence-switch"), browser.find_elements(By.CSS_SELECTOR, ".evidence-peak")
+    assert switch.accessible_name == "Show where the evidence lies"
+    assert [item.text.partition(", most")[2] for item in texts] == [
+        " at row 40, column 34; the network takes 25 % of that place to be filled"
+    ] * len(WITH_EVIDENCE)
+    assert (
+        f"2 of {len(FLAGGED)} flagged slices: index 3, 9"
+        in find(browser, ".slices").find_element(By.XPATH, "preceding-sibling::p[1]").text
+    )
+    for displayed in (True, False, True):
+        assert all(item.is_displayed() == displayed for item in (*shown, *texts))
+        switch.send_keys(Keys.SPACE)
+
+
 def test_nothing_is_loaded_and_nothing_fails(browser: webdriver.Chrome, page: str) -> None:
     find(browser, ".stage").send_keys(Keys.HOME, *[Keys.ARROW_UP] * SLICES)
     driver: Any = browser  # its logs have no types
@@ -357,7 +402,9 @@ def test_without_scripts_the_flagged_slices_are_there(browser: webdriver.Chrome,
     assert "Scrolling needs JavaScript" in find(browser, "noscript").text
     assert not find(browser, ".viewer").is_displayed()
     assert not find(browser, ".profile .cursor").is_displayed()
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".slices img")) == 2 * len(FLAGGED)
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".slices img:not(.evidence)")) == 2 * len(FLAGGED)
+    find(browser, ".evidence-switch").send_keys(Keys.SPACE)
+    assert not any(item.is_displayed() for item in browser.find_elements(By.CSS_SELECTOR, ".slices .evidence"))
 
 
 def test_the_worklist_leads_to_every_study_and_back(
@@ -379,3 +426,22 @@ def test_the_worklist_leads_to_every_study_and_back(
     assert browser.current_url == path.as_uri()
     driver: Any = browser
     assert driver.get_log("browser") == []
+
+
+def test_a_series_unlike_the_training_data_scrolls_without_marks(
+    browser: webdriver.Chrome, tmp_path: Path, results: Results, task: Task
+) -> None:
+    (study,) = results.studies
+    series = tuple(msgspec.structs.replace(item, unlike_training=True) for item in study.series)
+    odd = msgspec.structs.replace(results, studies=(msgspec.structs.replace(study, series=series),))
+    write_report(tmp_path / "report.html", odd, task)
+    browser.get((tmp_path / "report.html").as_uri())
+    slider = find(browser, ".viewer input")
+    at = int(str(slider.get_property("value")))
+    slider.send_keys(Keys.ARROW_LEFT)
+    assert find(browser, ".slice-name").text == f"Slice index {at - 1}"
+    assert not browser.find_elements(By.CSS_SELECTOR, "svg.profile")
+    assert "do not rely on these probabilities" in find(browser, ".lead.unlike").text
+    assert "▲" not in find(browser, ".viewer").text
+    logs: Any = browser
+    assert logs.get_log("browser") == []

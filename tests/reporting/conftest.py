@@ -39,6 +39,13 @@ def model(task: Task) -> ModelSummary:
     )
 
 
+@pytest.fixture(scope="session")
+def study_model(model: ModelSummary) -> ModelSummary:
+    """The same model; the thresholds of studies lie 0.3 higher."""
+    thresholds = {name: round(value + 0.3, 2) for name, value in model.thresholds.items()}
+    return msgspec.structs.replace(model, study_thresholds=thresholds, study_threshold_rule="raised for this test")
+
+
 @pytest.fixture
 def scan(tmp_path: Path) -> tuple[Path, list[str]]:
     """A series of six slices on disk: its folder and its files from feet to head."""
@@ -59,6 +66,7 @@ def make_study(task: Task) -> MakeStudy:
         study_uid: str = "1.2.3",
         series_uid: str = "1.2.3.4",
         warnings: tuple[ScanWarning, ...] = (),
+        unlike: bool = False,
     ) -> StudyResult:
         slices = tuple(
             SliceResult(
@@ -72,7 +80,9 @@ def make_study(task: Task) -> MakeStudy:
             for index, file in enumerate(files)
         )
         probabilities = aggregate([item.probabilities for item in slices], "max")
-        series = SeriesResult(patient_id, study_uid, series_uid, slices, probabilities, 12.5, warnings)
+        series = SeriesResult(
+            patient_id, study_uid, series_uid, slices, probabilities, 12.5, warnings, unlike_training=unlike
+        )
         sources = {item.sop_uid: Source(str(Path(source) / item.file), item.file) for item in slices}
         return StudyResult(patient_id, study_uid, (series,), probabilities, warnings, sources)
 

@@ -22,13 +22,13 @@ RAISED = {2: {"any": 0.9, "subarachnoid": 0.75}}
 def make_bundle(tmp_path: Path, make_study: MakeStudy, model: ModelSummary, task: Task) -> Callable[..., Any]:
     """Writes a study whose slice 2 is flagged, reads the bundle back and returns it; `tags` go into the images."""
 
-    def make(raised: Any = RAISED, **tags: Any) -> Any:
+    def make(raised: Any = RAISED, *, by: ModelSummary = model, **tags: Any) -> Any:
         paths = write_series(tmp_path / "scan", slices=6, **({"StudyDate": "20240203"} | tags))
         first = pydicom.dcmread(paths[0])
         ids = {"study_uid": str(first.StudyInstanceUID), "series_uid": str(first.SeriesInstanceUID)}
         study = make_study(tmp_path / "scan", [path.name for path in paths], raised, **ids)
         study = named(study, paths)
-        outcome = write_fhir(tmp_path / "out", study, model, task, software_version="9.8.7")
+        outcome = write_fhir(tmp_path / "out", study, by, task, software_version="9.8.7")
         assert outcome.written == (tmp_path / "out" / "fhir" / f"{study.study_uid}.json",)
         return json.loads(outcome.written[0].read_bytes())
 
@@ -111,6 +111,20 @@ def test_flagged_slices_name_their_image(make_bundle: Callable[..., Any], task: 
     assert len(series["instance"]) == 6
 
 
+def test_slices_of_a_label_that_the_study_does_not_reach_are_no_observations(
+    make_bundle: Callable[..., Any], study_model: ModelSummary
+) -> None:
+    # Subarachnoid hemorrhage reaches 0.30 for a slice, not 0.60 for the study.
+    bundle = make_bundle({2: {"any": 0.9, "subarachnoid": 0.5}}, by=study_model)
+    observations = resources(bundle, "Observation")
+    of_study, slices = observations[: len(study_model.labels)], observations[len(study_model.labels) :]
+    assert [item["code"]["text"] for item in of_study if "valueCodeableConcept" in item] == [study_model.displays[0]]
+    assert [item["code"]["text"] for item in slices] == [study_model.displays[0]]
+    assert [item["component"][1]["valueQuantity"]["value"] for item in (of_study[0], slices[0])] == [0.8, 0.5]
+    (device,) = resources(bundle, "Device")
+    assert device["note"][0]["text"].endswith("Thresholds of studies: raised for this test.")
+
+
 @pytest.mark.parametrize(("patient_id", "issuer"), [("P1", ""), ("<b>\"'&", "Hospital"), ("山田", "")])
 def test_the_patient_is_an_identifier_alone(make_bundle: Callable[..., Any], patient_id: str, issuer: str) -> None:
     bundle = make_bundle(
@@ -150,4 +164,16 @@ def test_studies_without_valid_uids_are_refused(
         outcome = write_fhir(tmp_path / "out", study, model, task, software_version="1")
         assert [(item.kind, item.reason) for item in outcome.refused] == [("fhir", "invalid_uid")]
         assert not outcome.written
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_unlike_the_training_data_is_refused(
+    tmp_path: Path, make_study: MakeStudy, model: ModelSummary, task: Task
+) -> None:
+    paths = write_series(tmp_path / "scan", slices=6)
+    first = pydicom.dcmread(paths[0])
+    ids = {"study_uid": str(first.StudyInstanceUID), "series_uid": str(first.SeriesInstanceUID)}
+    made = make_study(tmp_path / "scan", [path.name for path in paths], RAISED, unlike=True, **ids)
+    outcome = write_fhir(tmp_path / "out", named(made, paths), model, task, software_version="1")
+    assert [(item.kind, item.reason) for item in outcome.refused] == [("fhir", "unlike_training")]
     assert not (tmp_path / "out").exists()

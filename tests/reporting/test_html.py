@@ -23,7 +23,7 @@ from slicewise.imaging.reasons import REASONS
 from slicewise.reporting.anonymous import anonymous_results
 from slicewise.reporting.html import MOST_STUDIES, write_report
 from slicewise.reporting.rejected import LONGEST_REJECTED_TABLE
-from slicewise.results import DISCLAIMER, Rejection, Results, StudyResult
+from slicewise.results import DISCLAIMER, ModelSummary, Rejection, Results, StudyResult
 from slicewise.task import Task
 from slicewise.volume import ScanWarning
 
@@ -119,6 +119,22 @@ def test_a_missing_picture_is_replaced_by_the_reason(
     assert str(tmp_path) not in page.text
 
 
+def test_slices_alone_are_shown_and_do_not_flag_the_study(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    study_model: ModelSummary,
+) -> None:
+    any_label, display = study_model.labels[0], study_model.displays[0]
+    own = {name: getattr(study_model, name) for name in ("study_thresholds", "study_threshold_rule")}
+    page = report(make_results(make_study(*scan, {2: {any_label: 0.7}}), **own))
+    assert f"{display} on 1 of 6 slices (index 2), highest 0.700, threshold of a series 0.800." in page.text
+    assert f"{display} 0.700 0.800 not flagged 1 of 6, from 0.500" in page.text
+    assert "No slice of this series is flagged." not in page.text
+    assert "Thresholds of studies raised for this test" in page.text
+
+
 def test_nothing_flagged_is_said(
     report: Callable[[Results], Page], scan: tuple[Path, list[str]], make_study: MakeStudy, make_results: MakeResults
 ) -> None:
@@ -188,7 +204,8 @@ def test_studies_are_sorted_and_linked_from_the_overview(
     assert page.text.index("HIGH") < page.text.index("LOW")
     links = [link["href"] for link in page.all("a")]
     assert links[:2] == ["#study-1", "#study-2"]
-    assert "2 studies: flagged ones first, then by probability of: Any intracranial hemorrhage" in page.text
+    order = "flagged ones first, then those unlike the training data, then the others"
+    assert f"2 studies: {order}; by probability of: Any intracranial hemorrhage. Not for triage." in page.text
     identifiers = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
     assert max(identifiers.values()) == 1
     assert {link.removeprefix("#") for link in links} <= set(identifiers)
@@ -382,6 +399,42 @@ def test_a_warning_of_one_of_several_series_names_it(
     page = report(make_results(msgspec.structs.replace(two, series=one.series + two.series)))
     assert page.text.count("Tilted slices (Series 2 of 2). Tilted by 20 degrees.") == 1
     assert "There are no warnings about the scan." in report(make_results(one)).text
+
+
+def test_a_study_unlike_the_training_data_shows_no_verdict(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    reason = ScanWarning("unlike_training", "Bone encloses nothing.")
+    raised = {2: {task.label_names[0]: 0.93}}
+    page = report(make_results(make_study(*scan, raised, warnings=(reason,), unlike=True)))
+    assert page.text.count("Unlike the training data: do not rely on these probabilities.") >= 1
+    assert "Unlike the training data. Bone encloses nothing." in page.text
+    assert "0.930" in page.text
+    assert "▲ 0.930" not in page.text
+    assert "At least one label" not in page.text
+    assert "No slice of this series is judged." in page.text
+    assert "not flagged" not in page.text
+    assert [item["flagged"] for item in viewer_data(scan[0].parent / "report.html")["series"]["study-1-series-1"]] == [
+        [False] * len(task.label_names)
+    ] * 6
+
+
+def test_the_worklist_tells_studies_unlike_the_training_data_and_the_limits_of_the_model(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    odd = make_study(*scan, {0: {task.label_names[0]: 0.99}}, patient_id="ODD", unlike=True)
+    page = report(make_results(odd, make_study(*scan, patient_id="PLAIN"), limitations=("Not for cats.",)))
+    assert "Unlike the training data: do not rely on these probabilities. not judged" in page.text
+    assert page.text.index("ODD") < page.text.index("PLAIN")
+    assert page.text.index("Not for cats.") < page.text.index("Not for triage.")
 
 
 @pytest.fixture

@@ -49,6 +49,36 @@ def test_summary_leaves_out_the_rest_where_everything_is_flagged(
     assert summary.rest == ""
 
 
+def test_single_slices_are_told_from_what_the_series_is_flagged_for(
+    make_study: Callable[..., StudyResult], study_model: ModelSummary
+) -> None:
+    # Thresholds of slices 0.50, 0.45, ...; of series 0.80, 0.75, ...
+    first, second = study_model.labels[:2]
+    (series,) = make_study("x", FILES, {1: {first: 0.6}, 4: {first: 0.9}, 5: {second: 0.5}}).series
+    summary = summarise(series, study_model, positions_in_mm=False)
+    assert (
+        summary.lead == "At least one label reached its threshold for a series; 3 of 8 slices reached one for a slice."
+    )
+    assert summary.findings == (
+        f"{study_model.displays[0]}: flagged on 2 of 8 slices (index 1, 4), highest probability 0.900 at index 4.",
+    )
+    assert summary.single == (
+        "Single slices reach the threshold of a slice, the series does not reach its own: "
+        f"{study_model.displays[1]} on 1 of 8 slices (index 5), highest 0.500, threshold of a series 0.750."
+    )
+    (series,) = make_study("x", FILES, {5: {second: 0.72}}).series
+    alone = summarise(series, study_model, positions_in_mm=False)
+    assert alone.lead == "No label reached its threshold for a series; 1 of 8 slices reached one for a slice."
+    assert alone.findings == ()
+    assert alone.rest.startswith("Not flagged on any slice: ")
+    assert f"{study_model.displays[1]} (0.720, threshold 0.750)." in alone.close
+    (series,) = make_study("x", FILES).series
+    nothing = summarise(series, study_model, positions_in_mm=False)
+    assert nothing.lead == "No label reached its threshold for a series; none of 8 slices reached one for a slice."
+    assert nothing.single == ""
+    assert nothing.rest.startswith("Not flagged: ")
+
+
 @pytest.mark.parametrize(
     ("probability", "text"),
     [(0.0, "0.000"), (0.0004, "<0.001"), (0.001, "0.001"), (0.5, "0.500"), (0.9991, ">0.999"), (1.0, "1.000")],
@@ -86,3 +116,28 @@ def test_trust_says_what_the_model_was_made_with_and_for(model: ModelSummary) ->
     assert said["Made for"] == "tests."
     assert "fixed by hand for this test." in said["What is flagged"]
     assert all(display in said["Not for"] for display in model.displays)
+    assert "Thresholds of studies" not in said["What is flagged"]
+
+
+def test_trust_tells_slices_from_studies(study_model: ModelSummary) -> None:
+    said = dict(trust(study_model))["What is flagged"]
+    assert "fixed by hand for this test. A series or study" in said
+    assert said.endswith("Thresholds of studies: raised for this test.")
+
+
+def test_a_series_unlike_the_training_data_is_neither_flagged_nor_cleared(
+    make_study: Callable[..., StudyResult], model: ModelSummary
+) -> None:
+    (series,) = make_study("x", FILES, {1: {model.labels[0]: 0.99}}, unlike=True).series
+    summary = summarise(series, model, positions_in_mm=True)
+    assert summary.lead == "Unlike the training data: do not rely on these probabilities."
+    assert (summary.findings, summary.close) == ((), "")
+    assert summary.rest.startswith("Nothing is flagged or cleared.")
+    assert f"{model.displays[0]} 0.990" in summary.rest
+
+
+def test_what_the_model_is_not_for_and_what_it_calls_unlike_are_told(model: ModelSummary) -> None:
+    told = dict(trust(msgspec.structs.replace(model, limitations=("Not for cats.", "No"), unlike_rule="A rule")))
+    assert told["Limits"] == "Not for cats. No."
+    assert told["Unlike the training data"] == "A rule."
+    assert {"Limits", "Unlike the training data"}.isdisjoint(dict(trust(model)))

@@ -148,4 +148,10 @@ def _thresholds(metrics: Metrics, task: Task) -> str:
         return "none came with the model; operating points are chosen on these data, which flatters them"
     known = [label for label in task.labels if label.name in metrics.thresholds]
     listed = ", ".join(f"{label.display} {threshold_text(metrics.thresholds[label.name])}" for label in known)
-    return f"{listed}: of the model, chosen on other data"
+    of_studies = ", ".join(
+        f"{label.display} {threshold_text(metrics.study_thresholds[label.name])}"
+        for label in known
+        if label.name in metrics.study_thresholds
+    )
+    both = f"slices: {listed}; studies: {of_studies}" if of_studies else listed
+    return f"{both}: of the model, chosen on other data"

@@ -86,7 +86,6 @@ def fhir_bundle(findings: StudyFindings) -> Resource:
 
 
 def _report(findings: StudyFindings, observations: list[Resource]) -> Resource:
-    slices = sum(len(series.slices) for series in findings.study.series)
     return {
         "resourceType": "DiagnosticReport",
         "id": str(derived_uuid(findings.digest, "report")),
@@ -96,8 +95,8 @@ def _report(findings: StudyFindings, observations: list[Resource]) -> Resource:
         **_context(findings),
         "result": [_reference(item) for item in observations],
         "imagingStudy": [{"reference": f"urn:uuid:{_imaging_id(findings)}"}],
-        "conclusion": f"{DISCLAIMER} {len(findings.flagged)} of {slices} slices are flagged. A label that is not "
-        "flagged may still be there: its probability stayed below the threshold, which is no evidence of absence.",
+        "conclusion": f"{DISCLAIMER} {findings.counts} A label that is not flagged may still be there: its probability "
+        "stayed below the threshold, which is no evidence of absence.",
     }
 
 
@@ -134,6 +133,7 @@ def _imaging_study(findings: StudyFindings) -> Resource:
 
 def _device(findings: StudyFindings) -> Resource:
     model = findings.model
+    of_studies = f" Thresholds of studies: {model.study_threshold_rule}." if model.study_thresholds else ""
     return {
         "resourceType": "Device",
         "id": _device_id(findings),
@@ -144,16 +144,18 @@ def _device(findings: StudyFindings) -> Resource:
             {"type": {"text": "model"}, "value": model.version},
             {"type": {"text": "software"}, "value": findings.software_version},
         ],
-        "note": [{"text": f"{DISCLAIMER} Thresholds: {model.threshold_rule}."}],
+        "note": [{"text": f"{DISCLAIMER} Thresholds: {model.threshold_rule}.{of_studies}"}],
     }
 
 
 def _study_observation(findings: StudyFindings, name: str) -> Resource:
-    flagged = name in findings.model.flagged(findings.study.probabilities)
+    flagged = name in findings.model.flagged_of(findings.study)
     note = f"Highest probability of a slice in the study. {DISCLAIMER}"
     if not flagged:
         note = f"Not flagged, which is no evidence of absence. {note}"
-    return _observation(findings, name, findings.study.probabilities, ("study",), note, is_present=flagged)
+    threshold = findings.model.thresholds_of_studies[name]
+    probabilities = findings.study.probabilities
+    return _observation(findings, name, probabilities, ("study",), note, threshold=threshold, is_present=flagged)
 
 
 def _slice_observation(findings: StudyFindings, item: SliceResult, name: str) -> Resource:
@@ -164,6 +166,7 @@ def _slice_observation(findings: StudyFindings, item: SliceResult, name: str) ->
         item.probabilities,
         place,
         f"One slice, number {item.slice_index}. {DISCLAIMER}",
+        threshold=findings.model.thresholds[name],
         is_present=True,
     )
     observation["component"].append(_text_component("SOP Instance UID", f"urn:oid:{item.sop_uid}"))
@@ -179,6 +182,7 @@ def _observation(
     place: tuple[str, ...],
     note: str,
     *,
+    threshold: float,
     is_present: bool,
 ) -> Resource:
     label = label_of(findings.task, name)
@@ -198,7 +202,7 @@ def _observation(
         "derivedFrom": [{"reference": f"urn:uuid:{_imaging_id(findings)}"}],
         "component": [
             {"code": _concept(as_task_code(PROBABILITY)), "valueQuantity": _ratio(probabilities[name])},
-            {"code": {"text": "Threshold"}, "valueQuantity": _ratio(findings.model.thresholds[name])},
+            {"code": {"text": "Threshold"}, "valueQuantity": _ratio(threshold)},
         ],
     }
 

@@ -19,7 +19,7 @@ from slicewise.reporting.study_view import StudyViewBuilder
 from slicewise.reporting.urgency import by_urgency, score_name
 from slicewise.reporting.view import Link, PageView
 from slicewise.reporting.viewer import windows_data
-from slicewise.reporting.wording import trust
+from slicewise.reporting.wording import UNLIKE, trust
 from slicewise.reporting.worklist import worklist_row
 from slicewise.results import Results, StudyResult
 from slicewise.task import Task
@@ -176,6 +176,8 @@ class _Report:
                     for anchor, slices in builder.viewer_data(item.study, item.pictures, item.number).items()
                 },
             },
+            limitations=model.limitations,
+            unlike=UNLIKE,
             trust=trust(model),
             rejected=None if links else rejected_view(results),
             model_facts=_model_facts(results),
@@ -190,6 +192,7 @@ def _model_facts(results: Results) -> tuple[tuple[str, str], ...]:
         ("Trained on", model.trained_on),
         ("Intended use", model.intended_use),
         ("Thresholds", model.threshold_rule),
+        ("Thresholds of studies", model.study_threshold_rule or "those of slices"),
         ("Series and study", f"{model.study_rule} over the slices, for each label"),
         ("Software", f"slicewise {results.software_version}"),
     )

@@ -17,9 +17,10 @@ from slicewise.imaging.header import SliceHeader
 from slicewise.imaging.reasons import REASONS
 from slicewise.imaging.windows import apply_channels
 from slicewise.progress import Progress, no_progress
+from slicewise.reporting.overlay import Overlay, overlay
 from slicewise.reporting.rereading import ReadSlice, read_slices
 from slicewise.reporting.scroll_pictures import ScrollPicture, scroll_picture
-from slicewise.results import Results, SliceResult, StudyResult
+from slicewise.results import Results, SeriesResult, SliceResult, StudyResult
 from slicewise.source import Source
 from slicewise.task import Task, WindowChannel
 from slicewise.volume import FloatImages
@@ -66,11 +67,13 @@ class PictureSet:
         pictures: One a channel; empty where the slice is not flagged or they cannot be made.
         problem: Why no picture can be made, else "".
         scroll: All windows in one picture, None where it cannot be made.
+        overlay: Where the evidence lies, over every one of `pictures`; None where that is not known.
     """
 
     pictures: tuple[Picture, ...]
     problem: str = ""
     scroll: ScrollPicture | None = None
+    overlay: Overlay | None = None
 
 
 StudyPictures = dict[SliceKey, PictureSet]
@@ -134,11 +137,11 @@ def jpeg_data_uri(pixels: npt.NDArray[np.float32], width: int, height: int) -> s
 
 def _sizes(results: Results, studies: Iterable[StudyResult]) -> tuple[int, int]:
     """Returns the longer side of the pictures of flagged slices and of those to scroll to, on a page of studies."""
-    slices = [item for study in studies for series in study.series for item in series.slices]
-    flagged = sum(bool(results.model.flagged(item.probabilities)) for item in slices)
+    found = [series for study in studies for series in study.series]
+    flagged = sum(len(results.model.flagged_slices(series)) for series in found)
     return (
         _size_for(flagged, _FLAGGED_SIZES, _SMALLEST_FLAGGED),
-        _size_for(len(slices), _SCROLL_SIZES, _SMALLEST_SCROLL),
+        _size_for(sum(len(series.slices) for series in found), _SCROLL_SIZES, _SMALLEST_SCROLL),
     )
 
 
@@ -162,7 +165,7 @@ class _PictureMaker:
             for source, group in by_file:
                 slices = list(group)
                 for item, read in zip(slices, self._read(source, slices), strict=True):
-                    yield slice_key(item), self._picture_set(item, read, series.intensity_scale)
+                    yield slice_key(item), self._picture_set(item, read, series)
 
     def _read(
         self, source: Source | None, slices: Sequence[SliceResult]
@@ -171,17 +174,20 @@ class _PictureMaker:
             return [None] * len(slices)
         return read_slices(source, [item.frame for item in slices], self.task.series.modality)
 
-    def _picture_set(self, item: SliceResult, read: ReadSlice | UnreadableFileError | None, scale: float) -> PictureSet:
+    def _picture_set(
+        self, item: SliceResult, read: ReadSlice | UnreadableFileError | None, series: SeriesResult
+    ) -> PictureSet:
         if read is None:
             return PictureSet((), "Where this file lies is not known.")
         if isinstance(read, UnreadableFileError):
             return PictureSet((), REASONS.get(read.reason, "") if self.results.anonymous else str(read))
         header, values = read
-        values = values * np.float32(scale)
+        values = values * np.float32(series.intensity_scale)
         width, height = _size(header, self.scroll_side)
         return PictureSet(
-            pictures=self._windows(header, values) if self.results.model.flagged(item.probabilities) else (),
+            pictures=self._windows(header, values) if self.results.model.flagged_on(item, series) else (),
             scroll=scroll_picture(values, self.task.channels, width=width, height=height),
+            overlay=None if item.evidence_map is None else overlay(item.evidence_map, header),
         )
 
     def _windows(self, header: SliceHeader, values: FloatImages) -> tuple[Picture, ...]:

@@ -26,6 +26,14 @@ ADVICE = MappingProxyType(
         ),
         "slices_missing": ("Slices are missing", "A finding on them cannot show here. Export the series again."),
         "split_series": ("Images were left aside", "A finding on them cannot show here."),
+        "unlike_training": (
+            "Unlike the training data",
+            "The probabilities are those of a model that has seen nothing like it: do not rely on them.",
+        ),
+        "thin_slices": (
+            "Thin slices",
+            "The model sees thick slices, as those it was made for: a finding on a single thin one may not show.",
+        ),
         "known_defect": ("A known defect of this scan", ""),
         "contrast_suspected": ("Contrast medium", "What is flagged may be contrast medium: expect false alarms."),
         "sharp_kernel": (

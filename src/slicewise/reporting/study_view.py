@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from slicewise.reporting.overlay import evidence_note, peak_text
 from slicewise.reporting.pictures import StudyPictures, slice_key
 from slicewise.reporting.profile import Curve, axial_profile_svg
 from slicewise.reporting.scan_advice import study_advice
 from slicewise.reporting.urgency import display_name
 from slicewise.reporting.view import Cell, LabelRow, SeriesView, SliceView, StudyView
 from slicewise.reporting.viewer import ViewerData, percent_text, slice_origin, slices_data, viewer_view
-from slicewise.reporting.wording import probability_text, slice_name, summarise
+from slicewise.reporting.wording import NOT_JUDGED, probability_text, slice_name, summarise
 from slicewise.results import ModelSummary, SeriesResult, SliceResult, StudyResult
 
 
@@ -38,15 +38,15 @@ class StudyViewBuilder:
             number: Unique within the page.
             heading: What it is called.
         """
-        slices = [item for series in study.series for item in series.slices]
         anchor, headings = f"study-{number}", _series_headings(study)
         return StudyView(
             anchor=anchor,
             heading=heading,
             patient_id=study.patient_id or "not given",
             study_uid=study.study_uid or "not given",
+            unlike=study.unlike_training,
             advice=study_advice(study, headings),
-            labels=tuple(self._label_row(name, study, slices) for name in self.model.labels),
+            labels=tuple(self._label_row(name, study) for name in self.model.labels),
             series=tuple(
                 self._series(series, pictures, _series_anchor(number, place), headings[place])
                 for place, series in enumerate(study.series)
@@ -60,17 +60,21 @@ class StudyViewBuilder:
             for place, series in enumerate(study.series)
         }
 
-    def _label_row(self, name: str, study: StudyResult, slices: Sequence[SliceResult]) -> LabelRow:
-        probability, threshold = study.probabilities[name], self.model.thresholds[name]
-        count = sum(item.probabilities[name] >= threshold for item in slices)
+    def _label_row(self, name: str, study: StudyResult) -> LabelRow:
+        probability, threshold = study.probabilities[name], self.model.thresholds_of_studies[name]
+        flagged = name in self.model.flagged_of(study)
+        count = sum(name in self.model.flagged_on(item, series) for series in study.series for item in series.slices)
+        total = sum(len(series.slices) for series in study.series)
+        since = f", from {probability_text(self.model.thresholds[name])}" if self.model.study_thresholds else ""
         return LabelRow(
             display=display_name(name, self.model),
             probability=probability_text(probability),
             threshold=probability_text(threshold),
             percent=percent_text(probability),
             threshold_percent=percent_text(threshold),
-            flagged=probability >= threshold,
-            slices=f"{count} of {len(slices)}",
+            flagged=flagged,
+            verdict=NOT_JUDGED if study.unlike_training else "flagged" if flagged else "not flagged",
+            slices=NOT_JUDGED if study.unlike_training else f"{count} of {total}{since}",
         )
 
     def _series(self, series: SeriesResult, pictures: StudyPictures, anchor: str, heading: str) -> SeriesView:
@@ -84,9 +88,10 @@ class StudyViewBuilder:
             heading=heading,
             facts=tuple(facts),
             summary=summarise(series, self.model, positions_in_mm=self.in_mm),
-            profile=self._profile(series, f"{anchor}-profile"),
-            slices=tuple(self._slice(item, pictures) for item in series.slices),
+            profile=None if series.unlike_training else self._profile(series, f"{anchor}-profile"),
+            slices=tuple(self._slice(item, series, pictures) for item in series.slices),
             viewer=viewer_view(series, self.model),
+            evidence=evidence_note(series, self.model),
         )
 
     def _profile(self, series: SeriesResult, element_id: str) -> Markup:
@@ -103,8 +108,8 @@ class StudyViewBuilder:
         )
         return Markup(svg)  # noqa: S704  axial_profile_svg escapes every text
 
-    def _slice(self, item: SliceResult, pictures: StudyPictures) -> SliceView:
-        flagged = self.model.flagged(item.probabilities)
+    def _slice(self, item: SliceResult, series: SeriesResult, pictures: StudyPictures) -> SliceView:
+        flagged = self.model.flagged_on(item, series)
         return SliceView(
             index=item.slice_index,
             position=f"{item.position_mm:.1f}",
@@ -116,6 +121,7 @@ class StudyViewBuilder:
                 for name in self.model.labels
             ),
             pictures=pictures[slice_key(item)] if flagged else None,
+            peak=peak_text(item, self.model),
         )
 
 

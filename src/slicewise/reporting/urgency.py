@@ -23,9 +23,14 @@ def display_name(label: str, model: ModelSummary) -> str:
 
 
 def by_urgency(studies: Iterable[StudyResult], model: ModelSummary) -> tuple[StudyResult, ...]:
-    """Returns flagged studies before the others, both sorted by their score, the highest first."""
+    """Returns flagged studies by their score, then those unlike the training data, then the others by their score.
 
-    def urgency(study: StudyResult) -> tuple[bool, float]:
-        return bool(model.flagged(study.probabilities)), score(study.probabilities, model)
+    What the model cannot judge has no result: it must not stand behind studies without findings. Its scores mean
+    nothing, so it stays in the order given.
+    """
+
+    def urgency(study: StudyResult) -> tuple[int, float]:
+        group = 1 if study.unlike_training else 2 if model.flagged_of(study) else 0
+        return group, 0.0 if study.unlike_training else score(study.probabilities, model)
 
     return tuple(sorted(studies, key=urgency, reverse=True))

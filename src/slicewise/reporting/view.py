@@ -23,7 +23,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A label of a study: `percent` and `threshold_percent` place the bar and its mark."""
+    """A label of a study: `percent` and `threshold_percent` place the bar and its mark; `verdict` is for people.
+
+    `slices` counts those at the threshold for slices, and states it where it is another than that of the study.
+    """
 
     display: str
     probability: str
@@ -31,31 +34,40 @@ class LabelRow:
     percent: str
     threshold_percent: str
     flagged: bool
+    verdict: str
     slices: str
 
 
 @dataclass(frozen=True)
 class SliceView:
-    """One slice: `origin` is its file and frame, `pictures` is None where it is not flagged."""
+    """One slice: `origin` is its file and frame, `pictures` is None where it is not flagged.
+
+    `peak` says where the evidence that lies over its pictures is strongest, "" where there is none.
+    """
 
     index: int
     position: str
     origin: str
     cells: tuple[Cell, ...]
     pictures: PictureSet | None
+    peak: str
 
 
 @dataclass(frozen=True)
 class SeriesView:
-    """One series."""
+    """One series, without a `profile` where nothing of it is judged.
+
+    `evidence` says what lies over the pictures of flagged slices, "" where there is nothing.
+    """
 
     anchor: str
     heading: str
     facts: tuple[tuple[str, str], ...]
     summary: Summary
-    profile: Markup
+    profile: Markup | None
     slices: tuple[SliceView, ...]
     viewer: ViewerView
+    evidence: str
 
     @property
     def flagged(self) -> tuple[SliceView, ...]:
@@ -65,12 +77,13 @@ class SeriesView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study."""
+    """One study: `unlike` the training data, it has no flagged slices."""
 
     anchor: str
     heading: str
     patient_id: str
     study_uid: str
+    unlike: bool
     advice: tuple[AdviceView, ...]
     labels: tuple[LabelRow, ...]
     series: tuple[SeriesView, ...]
@@ -78,7 +91,11 @@ class StudyView:
 
 @dataclass(frozen=True)
 class WorklistRow:
-    """One study of the worklist: `score` is what it is sorted by, `flagged` the labels at their threshold."""
+    """One study of the worklist.
+
+    `score` is what it is sorted by within its group; `flagged` are the labels at their threshold, none where it is
+    `unlike` the training data.
+    """
 
     href: str
     heading: str
@@ -86,6 +103,7 @@ class WorklistRow:
     study_uid: str
     score: str
     flagged: tuple[str, ...]
+    unlike: bool
     slices: str
     warnings: tuple[str, ...]
 
@@ -137,6 +155,8 @@ class PageView:
         studies: The studies that the page shows.
         windows: Names of the windows of the viewer, the first one shown at first.
         viewer_data: What the script of the viewer needs.
+        limitations: What the model is not for, one sentence each.
+        unlike: What stands in the place of a result that the model cannot give.
         trust: How far the results can be trusted, in plain words.
         rejected: What was not scored, None where another page says so.
         model_facts: Terms and facts about the model.
@@ -156,6 +176,8 @@ class PageView:
     studies: tuple[StudyView, ...]
     windows: tuple[str, ...]
     viewer_data: ViewerData
+    limitations: tuple[str, ...]
+    unlike: str
     trust: tuple[tuple[str, str], ...]
     rejected: RejectedView | None
     model_facts: tuple[tuple[str, str], ...]

@@ -46,7 +46,7 @@ class ViewerView:
 def viewer_view(series: SeriesResult, model: ModelSummary) -> ViewerView:
     """Returns what the page needs of a series."""
     last = len(series.slices) - 1
-    flagged = [place for place, item in enumerate(series.slices) if model.flagged(item.probabilities)]
+    flagged = [place for place, item in enumerate(series.slices) if model.flagged_on(item, series)]
     return ViewerView(
         last=last,
         start=max(range(last + 1), key=lambda place: score(series.slices[place].probabilities, model)),
@@ -76,7 +76,7 @@ def slices_data(
             "name": f"Slice index {item.slice_index}",
             "position": f"{item.position_mm:.1f} mm" if positions_in_mm else "",
             "origin": readable_text(slice_origin(item)),
-            **_values(item, model),
+            **_values(item, series, model),
             **_picture(pictures[slice_key(item)]),
         }
         for item in series.slices
@@ -98,8 +98,8 @@ def percent_text(probability: float) -> str:
     return f"{100 * min(max(probability, 0.0), 1.0):.1f}"
 
 
-def _values(item: SliceResult, model: ModelSummary) -> dict[str, Sequence[Any]]:
-    flagged = model.flagged(item.probabilities)
+def _values(item: SliceResult, series: SeriesResult, model: ModelSummary) -> dict[str, Sequence[Any]]:
+    flagged = model.flagged_on(item, series)
     return {
         "probabilities": [probability_text(item.probabilities[name]) for name in model.labels],
         "percents": [percent_text(item.probabilities[name]) for name in model.labels],

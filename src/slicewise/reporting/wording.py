@@ -12,6 +12,12 @@ CLOSE = 1.5
 """Odds within this factor of those of the threshold are close: another scan of the patient may well cross it."""
 
 
+UNLIKE = "Unlike the training data: do not rely on these probabilities."
+"""What stands in the place of a result that the model cannot give."""
+
+NOT_JUDGED = "not judged"
+
+
 @dataclass(frozen=True)
 class Summary:
     """What was found in one series, in plain words.
@@ -21,44 +27,71 @@ class Summary:
         findings: One sentence a flagged label.
         rest: One sentence about the labels that were not flagged, "" if there are none.
         close: One sentence about labels whose highest probability is close to their threshold, "" if there are none.
+        single: One sentence about labels that slices are flagged for and the series is not, "" if there are none.
     """
 
     lead: str
     findings: tuple[str, ...]
     rest: str
     close: str = ""
+    single: str = ""
 
 
 def summarise(series: SeriesResult, model: ModelSummary, *, positions_in_mm: bool) -> Summary:
-    """Says which labels reached their threshold, on which slices, and how probable they are at most."""
-    findings, rest, close = [], [], []
+    """Says which labels reached their threshold, on which slices, and how probable they are at most.
+
+    A series unlike the training data is not judged.
+    """
+    if series.unlike_training:
+        return _not_judged(series, model)
+    findings, rest, close, single = [], [], [], []
+    of_series = model.flagged_of(series)
     for label, display in zip(model.labels, model.displays, strict=True):
         top = max(series.slices, key=lambda item: item.probabilities[label])
         where = slice_name(top, positions_in_mm=positions_in_mm)
         highest = probability_text(top.probabilities[label])
-        if _is_close(top.probabilities[label], model.thresholds[label]):
-            close.append(f"{display} ({highest}, threshold {probability_text(model.thresholds[label])})")
+        bound = model.thresholds_of_studies[label]
+        if _is_close(top.probabilities[label], bound):
+            close.append(f"{display} ({highest}, threshold {probability_text(bound)})")
         flagged = [item.slice_index for item in series.slices if label in model.flagged(item.probabilities)]
-        if flagged:
-            findings.append(
-                f"{display}: flagged on {len(flagged)} of {slices_text(len(series.slices))} "
-                f"(index {ranges_text(sorted(flagged))}), highest probability {highest} at {where}."
-            )
+        places = f"{len(flagged)} of {slices_text(len(series.slices))} (index {ranges_text(sorted(flagged))})"
+        if label in of_series:
+            findings.append(f"{display}: flagged on {places}, highest probability {highest} at {where}.")
+        elif flagged:
+            single.append(f"{display} on {places}, highest {highest}, threshold of a series {probability_text(bound)}")
         else:
             threshold = probability_text(model.thresholds[label])
             rest.append(f"{display} (highest {highest} at {where}, threshold {threshold})")
-    count = sum(bool(model.flagged(item.probabilities)) for item in series.slices)
+    count = len(model.flagged_slices(series))
     total = slices_text(len(series.slices))
     narrow = f"Close to the threshold, so that a repeated scan may well give the other result: {'; '.join(close)}."
-    if not findings:
-        lead = f"No label reached its threshold on any of {total}."
-        return Summary(lead, (), f"Not flagged: {'; '.join(rest)}.", narrow if close else "")
+    unflagged = "Not flagged on any slice" if findings or single else "Not flagged"
+    alone = f"Single slices reach the threshold of a slice, the series does not reach its own: {'; '.join(single)}."
     return Summary(
-        f"At least one label reached its threshold on {count} of {total}.",
+        _lead(model, count, total, is_flagged=bool(findings)),
         tuple(findings),
-        f"Not flagged on any slice: {'; '.join(rest)}." if rest else "",
+        f"{unflagged}: {'; '.join(rest)}." if rest else "",
         narrow if close else "",
+        alone if single else "",
     )
+
+
+def _lead(model: ModelSummary, count: int, total: str, *, is_flagged: bool) -> str:
+    if not model.study_thresholds:
+        if not is_flagged:
+            return f"No label reached its threshold on any of {total}."
+        return f"At least one label reached its threshold on {count} of {total}."
+    reached = "At least one label" if is_flagged else "No label"
+    return f"{reached} reached its threshold for a series; {count or 'none'} of {total} reached one for a slice."
+
+
+def _not_judged(series: SeriesResult, model: ModelSummary) -> Summary:
+    highest = "; ".join(
+        f"{display} {probability_text(series.probabilities[label])}"
+        for label, display in zip(model.labels, model.displays, strict=True)
+    )
+    rest = f"Nothing is flagged or cleared. The highest probabilities, which mean nothing here: {highest}."
+    return Summary(UNLIKE, (), rest)
 
 
 def trust(model: ModelSummary) -> tuple[tuple[str, str], ...]:
@@ -68,6 +101,12 @@ def trust(model: ModelSummary) -> tuple[tuple[str, str], ...]:
         "with, it can be far too high or too low."
     )
     rule = f"A slice whose probability reaches the threshold of a label. Thresholds: {_sentence(model.threshold_rule)}"
+    if model.study_thresholds:
+        rule += (
+            " A series or study whose highest slice reaches a threshold of its own, never below that for slices: the "
+            "highest of many slices is high by chance more often than one. So single slices may be flagged in a study "
+            f"that is not. Thresholds of studies: {_sentence(model.study_threshold_rule)}"
+        )
     no_use = (
         "Diagnosis, triage or any other clinical use. A scan without flags may have a finding, a flag may be a false "
         f"alarm, and nothing is looked for but: {', '.join(model.displays)}."
@@ -77,7 +116,9 @@ def trust(model: ModelSummary) -> tuple[tuple[str, str], ...]:
         ("What is flagged", rule),
         ("Trained on", _sentence(model.trained_on)),
         ("Made for", _sentence(model.intended_use)),
+        *((("Unlike the training data", _sentence(model.unlike_rule)),) if model.unlike_rule else ()),
         ("Not for", no_use),
+        *((("Limits", " ".join(map(_sentence, model.limitations))),) if model.limitations else ()),
     )
 
 

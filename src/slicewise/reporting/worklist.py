@@ -5,7 +5,7 @@ from __future__ import annotations
 from slicewise.reporting.scan_advice import study_advice
 from slicewise.reporting.urgency import display_name, score
 from slicewise.reporting.view import WorklistRow
-from slicewise.reporting.wording import probability_text
+from slicewise.reporting.wording import NOT_JUDGED, probability_text
 from slicewise.results import ModelSummary, StudyResult
 
 
@@ -18,15 +18,16 @@ def worklist_row(study: StudyResult, number: int, href: str, model: ModelSummary
         href: Where it is shown.
         model: Labels and thresholds.
     """
-    slices = [item for series in study.series for item in series.slices]
-    flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
+    flagged = sum(len(model.flagged_slices(series)) for series in study.series)
+    count = sum(len(series.slices) for series in study.series)
     return WorklistRow(
         href=href,
         heading=f"Study {number}",
         patient_id=study.patient_id or "not given",
         study_uid=study.study_uid or "not given",
         score=probability_text(score(study.probabilities, model)),
-        flagged=tuple(display_name(name, model) for name in model.flagged(study.probabilities)),
-        slices=f"{flagged} of {len(slices)}",
+        flagged=tuple(display_name(name, model) for name in model.flagged_of(study)),
+        unlike=study.unlike_training,
+        slices=NOT_JUDGED if study.unlike_training else f"{flagged} of {count}",
         warnings=tuple(dict.fromkeys(item.title for item in study_advice(study, [""] * len(study.series)))),
     )

@@ -106,11 +106,13 @@ def predict(task: Task) -> Predict:
 
 @pytest.fixture
 def find(predict: Predict, model: ModelSummary, task: Task) -> Findings:
-    """Scores the study below a path and reads its images again."""
+    """Scores the study below a path and reads its images again; `by` is the model, if not `model`."""
 
-    def make(path: Path, raised: Raised | None = None, **options: Any) -> StudyFindings:
+    def make(
+        path: Path, raised: Raised | None = None, *, by: ModelSummary | None = None, **options: Any
+    ) -> StudyFindings:
         study = predict(path, raised, **options)
-        return study_findings(study, read_source_study(study), model, task, "9.8.7")
+        return study_findings(study, read_source_study(study), by or model, task, "9.8.7")
 
     return make
 

@@ -8,7 +8,7 @@ import pydicom
 
 from slicewise.reporting.dicom.findings import StudyFindings
 from slicewise.reporting.dicom.key_objects import key_objects
-from slicewise.results import DISCLAIMER
+from slicewise.results import DISCLAIMER, ModelSummary
 
 Findings = Callable[..., StudyFindings]
 RAISED = {3: {"any": 0.9, "subdural": 0.8}, 7: {"any": 0.7}}
@@ -35,6 +35,17 @@ def test_exactly_the_flagged_slices_are_selected(head: Path, find: Findings) -> 
 
 def test_nothing_is_selected_where_nothing_is_flagged(head: Path, find: Findings) -> None:
     assert key_objects(find(head)) is None
+
+
+def test_nothing_is_selected_where_single_slices_alone_are_flagged(
+    head: Path, find: Findings, study_model: ModelSummary
+) -> None:
+    findings = find(head, {3: {"any": 0.79, "subdural": 0.5}}, by=study_model)
+    assert key_objects(findings) is None
+    assert findings.counts == (
+        "0 of 10 slices are flagged. 1 more reaches the threshold of a slice for a label whose threshold of a study is "
+        "not reached."
+    )
 
 
 def test_an_enhanced_image_is_selected_once_with_its_frames(enhanced: Path, find: Findings) -> None:

@@ -13,7 +13,7 @@ from slicewise.errors import InputError
 from slicewise.reporting.dicom.capture_page import text_page
 from slicewise.reporting.dicom.findings import StudyFindings
 from slicewise.reporting.dicom.secondary_capture import MOST_SLICES, _summary, secondary_captures
-from slicewise.results import DISCLAIMER
+from slicewise.results import DISCLAIMER, ModelSummary
 
 Findings = Callable[..., StudyFindings]
 
@@ -92,6 +92,17 @@ def test_pixels_that_have_gone_end_the_pages(head: Path, find: Findings) -> None
         path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(InputError):
         pages(findings)
+
+
+def test_the_summary_states_thresholds_of_studies_and_a_page_those_of_slices(
+    head: Path, find: Findings, study_model: ModelSummary
+) -> None:
+    findings = find(head, {3: {"any": 0.9, "subdural": 0.5}, 4: {"any": 0.7}}, by=study_model)
+    lines = _summary(findings, 2)
+    assert "2 of 10 slices flagged, 2 shown" in lines
+    assert "0.9, flagged (threshold 0.8): Any intracranial hemorrhage" in lines
+    assert "0.5, not flagged (threshold 0.55): Subdural hemorrhage" in lines
+    assert len(pages(findings)) == 3
 
 
 def test_no_line_of_the_summary_is_cut(head: Path, find: Findings) -> None:

@@ -71,6 +71,22 @@ def test_the_algorithm_is_named_with_digest_and_threshold(head: Path, find: Find
     assert DISCLAIMER in text
 
 
+def test_slices_of_a_label_that_the_study_does_not_reach_are_counted_alone(
+    head: Path, find: Findings, study_model: ModelSummary
+) -> None:
+    # The study reaches 0.80 for any hemorrhage, not 0.55 for a subdural one; slices reach 0.50 and 0.25.
+    findings = find(head, {3: {"any": 0.9, "subdural": 0.5}, 4: {"any": 0.7}, 5: {"subdural": 0.3}}, by=study_model)
+    report = read(structured_report(findings))
+    found = groups(report)
+    present = [group.finding_type for group in found if group.get_qualitative_evaluations()]
+    assert present == [coded(findings.task.labels[0].finding)] * 3
+    assert len(found) == len(study_model.labels) + 2
+    text = report.to_json()
+    assert "2 of 10 slices are flagged. 1 more reaches the threshold of a slice for a label" in text
+    for part in ("label=subdural; threshold=0.55", "label=any; threshold=0.8", "label=any; threshold=0.5;"):
+        assert part in text
+
+
 def test_a_study_without_flags_has_a_report_that_claims_nothing(head: Path, find: Findings, task: Task) -> None:
     report = read(structured_report(find(head)))
     found = groups(report)

@@ -204,3 +204,13 @@ def test_a_second_call_adds_nothing_to_the_archive(
             answer = rest(http_port, "/instances", path.read_bytes())
             assert answer["Status"] == ("Success" if output == "first" else "AlreadyStored")
     assert rest(http_port, "/statistics")["CountInstances"] == 4
+
+
+def test_a_study_unlike_the_training_data_is_refused(head: Path, predict: Predict, write: Write) -> None:
+    study = predict(head, {2: {"any": 0.9}})
+    series = tuple(msgspec.structs.replace(item, unlike_training=True) for item in study.series)
+    outcome = write(msgspec.structs.replace(study, series=series))
+    assert [(item.kind, item.reason) for item in outcome.refused] == [
+        (kind, "unlike_training") for kind in ("sr", "kos", "sc")
+    ]
+    assert not outcome.written

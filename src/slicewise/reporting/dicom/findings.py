@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import msgspec
 
+from slicewise.errors import InputError
 from slicewise.reporting.dicom.identity import Identity
 from slicewise.reporting.dicom.references import SourceInstance, SourceStudy
 from slicewise.reporting.dicom.uids import derived_uid
-from slicewise.results import ModelSummary, SeriesResult, SliceResult, StudyResult
+from slicewise.results import UNLIKE_TRAINING, ModelSummary, SeriesResult, SliceResult, StudyResult
 from slicewise.task import Task
 
 
 @dataclass(frozen=True)
 class FlaggedSlice:
-    """A slice with at least one label at or above its threshold.
+    """A slice with at least one label at or above its threshold that the study is flagged for, too.
+
+    A slice whose label the study does not reach is no finding of an object in an archive: it would contradict what the
+    object says of the study.
 
     Attributes:
         series: Its series.
@@ -55,6 +59,19 @@ class StudyFindings:
         """Returns the image that holds a slice."""
         return self.sources.instances[item.sop_uid]
 
+    @property
+    def counts(self) -> str:
+        """How many slices are flagged, and how many reach a threshold of slices alone, in words."""
+        slices = sum(len(series.slices) for series in self.study.series)
+        text = f"{len(self.flagged)} of {slices} slices are flagged."
+        alone = sum(len(self.model.flagged_slices(series)) for series in self.study.series) - len(self.flagged)
+        if not alone:
+            return text
+        return (
+            f"{text} {alone} more {'reaches' if alone == 1 else 'reach'} the threshold of a slice for a label whose "
+            "threshold of a study is not reached."
+        )
+
     def highest(self, label: str) -> SliceResult:
         """Returns the slice with the highest probability of a label, the first of several."""
         slices = (item for series in self.study.series for item in series.slices)
@@ -68,12 +85,23 @@ class StudyFindings:
 def study_findings(
     study: StudyResult, sources: SourceStudy, model: ModelSummary, task: Task, software_version: str
 ) -> StudyFindings:
-    """Puts the results of a study and its images together."""
+    """Puts the results of a study and its images together.
+
+    Raises:
+        InputError: If the study is unlike the training data (reason unlike_training).
+    """
+    if study.unlike_training:
+        raise InputError(
+            "Its images are unlike the training data of the model, and an archive would file probabilities that nobody "
+            "can rely on. The report says why; score scans that the model is made for.",
+            reason=UNLIKE_TRAINING,
+        )
+    of_study = model.flagged_of(study)
     flagged = tuple(
         FlaggedSlice(series, item, labels)
         for series in study.series
         for item in series.slices
-        if (labels := model.flagged(item.probabilities))
+        if (labels := tuple(name for name in model.flagged_on(item, series) if name in of_study))
     )
     digest = _digest(study, sources.identity, model, task, software_version)
     return StudyFindings(study, sources, model, task, software_version, flagged, digest)

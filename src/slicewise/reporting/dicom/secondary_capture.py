@@ -58,7 +58,8 @@ def _slice_capture(findings: StudyFindings, flagged: FlaggedSlice, number: int) 
         f"Slice {item.slice_index}, position {item.position_mm:.1f} mm",
         f"{task.channels[0].name} window {task.channels[0].center:g}/{task.channels[0].width:g}",
     ]
-    below = [_line(findings, name, item.probabilities, "flagged") for name in flagged.labels]
+    thresholds = findings.model.thresholds
+    below = [_line(findings, name, item.probabilities, thresholds, is_flagged=True) for name in flagged.labels]
     page = slice_page(values, header, task.channels[0], _cut(above), _cut(below))
     capture = _capture(findings, page, number, "Flagged slice in one window, with its probabilities")
     if header.image_orientation is not None:
@@ -113,9 +114,9 @@ def _refer(capture: Dataset, findings: StudyFindings, slices: list[SliceResult])
 def _summary(findings: StudyFindings, shown: int) -> list[str]:
     model, study = findings.model, findings.study
     slices = sum(len(series.slices) for series in study.series)
-    flagged = model.flagged(study.probabilities)
+    flagged = model.flagged_of(study)
     labels = [
-        _line(findings, name, study.probabilities, "flagged" if name in flagged else "not flagged")
+        _line(findings, name, study.probabilities, model.thresholds_of_studies, is_flagged=name in flagged)
         for name in model.labels
     ]
     return _cut(
@@ -135,10 +136,18 @@ def _summary(findings: StudyFindings, shown: int) -> list[str]:
     )
 
 
-def _line(findings: StudyFindings, name: str, probabilities: dict[str, float], state: str) -> str:
+def _line(
+    findings: StudyFindings,
+    name: str,
+    probabilities: dict[str, float],
+    thresholds: dict[str, float],
+    *,
+    is_flagged: bool,
+) -> str:
     # The numbers first: a long name is cut at its end.
-    threshold = findings.model.thresholds[name]
-    return f"{probabilities[name]:.3g}, {state} (threshold {threshold:.3g}): {label_of(findings.task, name).display}"
+    state = "flagged" if is_flagged else "not flagged"
+    display = label_of(findings.task, name).display
+    return f"{probabilities[name]:.3g}, {state} (threshold {thresholds[name]:.3g}): {display}"
 
 
 def _cut(lines: list[str]) -> list[str]:

@@ -81,10 +81,9 @@ def device_observer(findings: StudyFindings) -> ObserverContext:
 
 def summary_text(findings: StudyFindings) -> str:
     """Returns what people should know who read an object of the study."""
-    slices = sum(len(series.slices) for series in findings.study.series)
     return plain(
-        f"{DISCLAIMER} {len(findings.flagged)} of {slices} slices are flagged. A label that is not flagged may still "
-        "be there: its probability stayed below the threshold, which is no evidence of absence.",
+        f"{DISCLAIMER} {findings.counts} A label that is not flagged may still be there: its probability stayed below "
+        "the threshold, which is no evidence of absence.",
         _LONG,
     )
 
@@ -111,7 +110,7 @@ def _content(findings: StudyFindings) -> MeasurementReport:
 
 
 def _study_groups(findings: StudyFindings) -> list[MeasurementsAndQualitativeEvaluations]:
-    flagged = findings.model.flagged(findings.study.probabilities)
+    flagged = findings.model.flagged_of(findings.study)
     return [
         _group(findings, label, None, findings.highest(label), is_present=label in flagged)
         for label in findings.model.labels
@@ -149,7 +148,7 @@ def _group(
         ),
         finding_type=coded(label.finding),
         finding_sites=None if label.site is None else [FindingSite(coded(label.site))],
-        algorithm_id=_algorithm(findings, name),
+        algorithm_id=_algorithm(findings, name, of_study=item is None),
         measurements=[
             Measurement(PROBABILITY, probability, NO_UNITS, derivation=MAXIMUM if item is None else None),
         ],
@@ -160,7 +159,7 @@ def _group(
     )
 
 
-def _algorithm(findings: StudyFindings, label: str) -> AlgorithmIdentification:
+def _algorithm(findings: StudyFindings, label: str, *, of_study: bool) -> AlgorithmIdentification:
     """Returns the model as the algorithm, TID 4019, with what tells its results from those of another.
 
     Without its family: a code, which readers, highdicom among them, list with the evaluations of the group.
@@ -168,9 +167,10 @@ def _algorithm(findings: StudyFindings, label: str) -> AlgorithmIdentification:
     from highdicom.sr import AlgorithmIdentification
 
     model = findings.model
+    thresholds = model.thresholds_of_studies if of_study else model.thresholds
     parameters = (
         f"digest={model.digest}",
-        f"label={label}; threshold={model.thresholds[label]!r}; study_rule={model.study_rule}",
+        f"label={label}; threshold={thresholds[label]!r}; study_rule={model.study_rule}",
     )
     return AlgorithmIdentification(
         name=plain(model.name, _LONG),

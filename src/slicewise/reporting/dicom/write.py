@@ -105,7 +105,7 @@ def _selection(findings: StudyFindings) -> Files:
     content = key_objects(findings)
     if content is None:
         raise InputError(
-            "No slice is flagged, and a key object selection cannot be empty. There is nothing to do.",
+            "Nothing is flagged in the study, and a key object selection cannot be empty. There is nothing to do.",
             reason="nothing_flagged",
         )
     yield "kos.dcm", content

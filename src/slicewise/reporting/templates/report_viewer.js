@@ -28,8 +28,9 @@
     const slider = find("input"), rows = [...viewer.querySelectorAll("tbody tr")];
     const windows = [...viewer.querySelectorAll("[data-window]")];
     const labels = rows.map((row) => row.querySelector("th").textContent.trim());
+    // A series that is unlike the training data has no profile.
     const profile = viewer.closest("section").querySelector("svg.profile");
-    const across = profile.dataset.places.split(" ").map(Number);
+    const across = profile?.dataset.places.split(" ").map(Number);
     const flagged = slices.flatMap((slice, place) => (slice.flagged.includes(true) ? [place] : []));
     let place = Number(viewer.dataset.start), chosen = 0, announcement = 0;
 
@@ -78,7 +79,7 @@
         bar.classList.toggle("over", slice.flagged[index]);
         bar.firstElementChild.style.width = slice.percents[index] + "%";
       });
-      for (const end of ["x1", "x2"]) profile.querySelector(".cursor").setAttribute(end, String(across[place]));
+      for (const end of ["x1", "x2"]) profile?.querySelector(".cursor").setAttribute(end, String(across[place]));
       draw();
       // While someone scrolls nothing is read out, only where they stop.
       clearTimeout(announcement);
@@ -133,14 +134,14 @@
     });
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, () => { drag = null; });
 
-    profile.addEventListener("click", (event) => {
+    profile?.addEventListener("click", (event) => {
       const x = new DOMPoint(event.clientX, event.clientY).matrixTransform(profile.getScreenCTM().inverse()).x;
       if (x < across[0] - PROFILE_MARGIN || x > across.at(-1) + PROFILE_MARGIN) return;
       const distances = across.map((other) => Math.abs(other - x));
       show(distances.indexOf(Math.min(...distances)));
     });
 
-    profile.classList.add("linked");
+    profile?.classList.add("linked");
     viewer.hidden = false;
     choose(0);
   };
