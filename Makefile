@@ -1,14 +1,18 @@
 # make demo   from a fresh machine to the finished main job
 # make test   everything that must hold: lint, types, layers, tests, the base install
+# make model  the shipped model from nothing, in stages: an interrupted call goes on where it stopped
 
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo model test lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
 	.venv/bin/slicewise demo --output demo
+
+model: .venv/installed
+	.venv/bin/python recipes/retrain.py model
 
 test: lint .venv-base/installed
 	SLICEWISE_BASE_PYTHON=$(CURDIR)/.venv-base/bin/python .venv-test/bin/python -m pytest --cov --cov-report=term

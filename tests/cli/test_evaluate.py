@@ -84,6 +84,7 @@ def test_a_model_on_the_test_patients_of_a_dataset(
     assert metrics["slice"][labels[0]]["auroc"]["value"] == pytest.approx(expected)
     assert metrics["slice"][labels[0]]["sensitivity"]["value"] is not None
     assert metrics["model"] == {"name": "fusion", "version": "1", "digest": "0123abc"}
+    assert metrics["dataset"] == {"layout": "table", "split": "test", "digest": dataset.digest()}
     printed = capsys.readouterr().out
     assert "24 patients, 24 studies, 144 slices" in printed
     assert f"{metrics['weighted_log_loss']['value']:.4f}" in printed

@@ -10,15 +10,19 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import nibabel
+import numpy as np
 import pydicom
 import pytest
 
+import odd_scans
 from dicom_files import seeded_uid, write_series
 from planted import MALFORMED_SLICES, MARK, NAMES, identity, plant_malformed, traces
 from slicewise.cli.main import main
 from slicewise.imaging.reasons import REASONS
+from synthetic_head import Head
 
 LABELS = ["any", "epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
 Predict = Callable[..., int]
@@ -273,7 +277,7 @@ def test_anonymous_results_hold_no_identity_at_all(
 
 @pytest.mark.usefixtures("flag_all")
 def test_anonymous_results_have_the_same_scores_and_pictures(tmp_path: Path, predict: Predict) -> None:
-    for patient_id in ("A", "B"):
+    for patient_id in ("P1", "P2"):
         write_series(tmp_path / "in" / patient_id, slices=9, patient_id=patient_id)
     for output, options in (("named", []), ("out", ["--anonymous"])):
         assert predict(tmp_path / "in", *options, formats="csv,html", output=output) == 0
@@ -415,6 +419,7 @@ def test_the_real_scan_is_read_ordered_scored_and_reported(shared_data: Path, tm
     positions = [float(row["position_mm"]) for row in rows]
     assert positions == sorted(positions)
     warnings = read(tmp_path / "out" / "series.csv")[0]["warnings"]
+    assert [row["unlike_training"] for row in read(tmp_path / "out" / "studies.csv")] == ["0"]
     assert "tilted" in warnings
     assert "spacing" in warnings
     report = (tmp_path / "out" / "report.html").read_text()
@@ -426,6 +431,7 @@ def test_the_disc_gives_one_series(shared_data: Path, tmp_path: Path, predict: P
     assert len(read(tmp_path / "out" / "slices.csv")) == 28
     reasons = {row["reason"] for row in read(tmp_path / "out" / "rejected.csv")}
     assert reasons == {"dicomdir", "missing_file", "localizer", "secondary_capture"}
+    assert [row["unlike_training"] for row in read(tmp_path / "out" / "series.csv")] == ["1"]  # a test phantom
 
 
 def test_archives_get_objects_of_every_study(tmp_path: Path, predict: Predict) -> None:
@@ -480,12 +486,12 @@ def test_two_patients_with_one_study_uid_get_no_object_of_either(
 
 
 def test_objects_of_an_earlier_call_do_not_stay(tmp_path: Path, predict: Predict) -> None:
-    for patient in ("A", "B"):
+    for patient in ("P1", "P2"):
         write_series(tmp_path / "in" / patient, slices=9, patient_id=patient)
     assert predict(tmp_path / "in", formats="sr,sc,fhir") == 0
     mine = tmp_path / "out" / "dicom" / "notes.txt"
     mine.write_text("mine")
-    assert predict(tmp_path / "in" / "A", formats="sr,fhir") == 0
+    assert predict(tmp_path / "in" / "P1", formats="sr,fhir") == 0
     assert [path.name for path in (tmp_path / "out").rglob("*.dcm")] == ["sr.dcm"]
     assert len(list((tmp_path / "out" / "fhir").iterdir())) == 1
     assert mine.is_file()
@@ -509,7 +515,7 @@ def test_an_odd_study_does_not_cost_the_objects_of_the_others(
 ) -> None:
     from slicewise.reporting.dicom import write
 
-    for patient in ("A", "B"):
+    for patient in ("P1", "P2"):
         write_series(tmp_path / "in" / patient, slices=9, patient_id=patient)
     build, calls = write._BUILDERS["sr"], []
 
@@ -523,3 +529,58 @@ def test_an_odd_study_does_not_cost_the_objects_of_the_others(
     assert predict(tmp_path / "in", formats="sr") == 3
     assert "(not_written): AttributeError: no such element" in capsys.readouterr().err
     assert len(list((tmp_path / "out").rglob("sr.dcm"))) == 1
+
+
+def test_scans_unlike_the_training_data_get_no_verdict(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    write_series(tmp_path / "in" / "knee", values=odd_scans.knee(rng), PixelSpacing=[1.8, 1.8], patient_id="P1")
+    write_series(tmp_path / "in" / "head", slices=9, patient_id="P2")
+    write_series(tmp_path / "in" / "contrast", slices=9, patient_id="P3", ContrastBolusAgent="Iohexol")
+    assert predict(tmp_path / "in", formats="csv,json,sr,fhir") == 3  # for the objects that were not written
+    shown = capsys.readouterr()
+    assert [line.split()[-2] for line in shown.out.splitlines()[1:4]].count("unlike") == 2
+    assert shown.out.count("unlike the training data, do not rely on these probabilities.") == 2
+    assert "cm2 of soft tissue" in shown.out
+    assert shown.err.count("(unlike_training)") == 4
+    assert len(list((tmp_path / "out").rglob("sr.dcm"))) == 1
+    rows = {row["patient_id"]: row for row in read(tmp_path / "out" / "studies.csv")}
+    assert {patient: row["unlike_training"] for patient, row in rows.items()} == {"P1": "1", "P2": "0", "P3": "1"}
+    assert "unlike_training: Contrast medium was given" in rows["P3"]["warnings"]
+    assert all(0 <= float(row["any"]) <= 1 for row in rows.values())
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["model"]["limitations"]
+    assert "no other measure" in results["model"]["unlike_rule"]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "outcome"), [(0, "not scored"), (-1000, "unlike")], ids=["no air", "something as low as air around it"]
+)
+def test_an_mr_as_nifti_is_not_scored_or_unlike_the_training_data(
+    tmp_path: Path, predict: Predict, lowest: int, outcome: str
+) -> None:
+    head = Head()
+    values = odd_scans.signal_like_mr(head.values())
+    values[:, :12] = lowest
+    kind: Any = nibabel.Nifti1Image
+    image = kind(values.T.astype(np.int16), np.diag([*head.pixel_mm, head.spacing_mm, 1.0]))
+    nibabel.save(image, tmp_path / "t2.nii.gz")
+    code = predict(tmp_path / "t2.nii.gz")
+    if outcome == "not scored":
+        assert code == 1
+        assert [row["reason"] for row in read(tmp_path / "out" / "rejected.csv")] == ["not_hounsfield"]
+    else:
+        assert code == 0
+        assert [row["unlike_training"] for row in read(tmp_path / "out" / "series.csv")] == ["1"]
+
+
+def test_the_precision_is_told_and_one_that_the_engine_lacks_is_refused(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "scan", slices=12)
+    assert predict(tmp_path / "scan", "--precision", "auto", "--no-model-cache", "--profile") == 0
+    assert json.loads((tmp_path / "out" / "profile.json").read_bytes())["engine"]["precision"] == "f32"
+    capsys.readouterr()
+    assert predict(tmp_path / "scan", "--precision", "bf16", "--runtime", "onnxruntime") == 2
+    assert "--precision bf16: the runtime 'onnxruntime' computes in f32 alone" in capsys.readouterr().err

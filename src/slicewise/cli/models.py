@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from slicewise.cli.common import add_common_options
+from slicewise.cli.terminal import printable
 
 if TYPE_CHECKING:
+    from slicewise.evaluation.model_card import Card
     from slicewise.package import ModelPackage
 
 EPILOG = """\
@@ -42,7 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.name is not None:
         package = load_package(arguments.name)
-        print(json.dumps(_content(package), indent=1) if arguments.json else "\n".join(_card(package)))
+        if arguments.json:
+            print(json.dumps(_content(package), indent=1))
+        else:
+            # Words of a package are those of whoever made it: none of them may steer the terminal.
+            for line in _card(package):
+                print(printable(line))
         return 0
     packages = [load_package(name) for name in shipped_models()]
     if arguments.json:
@@ -62,7 +69,19 @@ def _content(package: ModelPackage) -> dict[str, object]:
     # Hashes of patients, studies and images are for `evaluate` and `train` alone, not for lists and logs.
     for name in ("seen_patients", "seen_content"):
         content["provenance"].pop(name, None)
-    return {"digest": package.digest, "bytes": _size(package), **content}
+    card = _read_card(package)
+    measured = {} if card is None else {"card": msgspec.to_builtins(card)}
+    return {"digest": package.digest, "bytes": _size(package), **content, **measured}
+
+
+def _read_card(package: ModelPackage) -> Card | None:
+    from slicewise.package import CARD
+
+    if CARD not in package.files:  # then nothing heavy is loaded
+        return None
+    from slicewise.evaluation.model_card import read_card
+
+    return read_card(package)
 
 
 def _size(package: ModelPackage) -> int:
@@ -91,9 +110,31 @@ def _card(package: ModelPackage) -> Iterator[str]:
     yield f"  intended use    {task.intended_use}"
     for limitation in manifest.limitations:
         yield f"  limitation      {limitation}"
-    yield f"  thresholds      {', '.join(f'{name} {value:.3f}' for name, value in manifest.thresholds.items())}"
+    yield f"  thresholds      {_listed(manifest.thresholds)}"
     yield f"                  set by: {manifest.threshold_rule}"
+    if manifest.study_thresholds:
+        yield f"  of studies      {_listed(manifest.study_thresholds)}"
+        yield f"                  set by: {manifest.study_threshold_rule}"
     for name, value in manifest.metrics.items():
         yield f"  {name}: {value:.4f}"
     yield f"  licence         {manifest.license}"
     yield f"  digest          {package.digest}"
+    yield from _measured(package)
+
+
+def _listed(thresholds: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in thresholds.items())
+
+
+def _measured(package: ModelPackage) -> Iterator[str]:
+    card = _read_card(package)
+    if card is None:
+        return
+    from slicewise.evaluation.card_text import card_text
+
+    yield ""
+    yield from card_text(card, package.manifest.task, package.manifest.calibration).splitlines()
+    notice = package.files.get("NOTICE", b"").decode("utf-8", errors="replace")
+    if notice:
+        yield ""
+        yield from notice.splitlines()

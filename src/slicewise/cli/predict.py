@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from slicewise.cli.common import add_common_options, terminal_progress
 from slicewise.cli.predict_archive import tell_refusals
 from slicewise.cli.predict_checks import check_resume, chosen_formats, hash_key
-from slicewise.cli.predict_outputs import DEFAULT_FORMATS, FORMATS, results_table, summary, write_outputs
+from slicewise.cli.predict_outputs import DEFAULT_FORMATS, FORMATS, results_table, summary, unlike_note, write_outputs
 from slicewise.cli.predict_resume import call_journal, score_call
 from slicewise.cli.terminal import INPUT_HELP
 from slicewise.errors import UsageError
@@ -63,6 +63,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--model", metavar="MODEL", help="shipped model, model package or run folder")
     parser.add_argument("--runtime", choices=("openvino", "onnxruntime", "torch"), default="openvino")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "f32", "bf16"),
+        default="f32",
+        help="what stage 1 computes in; auto measures at the first use on this processor (default: %(default)s)",
+    )
     parser.add_argument(
         "--formats",
         default=",".join(DEFAULT_FORMATS),
@@ -116,7 +122,7 @@ def _run(arguments: argparse.Namespace, formats: Collection[str], progress: Prog
         from slicewise.package import DEFAULT_MODEL, load_package
     with timings("reading the model"):
         package = load_package(arguments.model or DEFAULT_MODEL)
-    with runtime_beside(arguments.runtime, package, _cache(arguments), timings) as runtime:
+    with runtime_beside(arguments.runtime, package, _cache(arguments), timings, arguments.precision) as runtime:
         with timings("imports"):
             from slicewise.imaging.inventory import take_inventory
             from slicewise.imaging.walk import check_inputs
@@ -129,7 +135,7 @@ def _run(arguments: argparse.Namespace, formats: Collection[str], progress: Prog
         with inventory:
             check_requested(arguments.series, inventory)
             with timings("waiting for the networks"):
-                detector = Detector(package, runtime(), timings)
+                detector = Detector(package, runtime(), timings, evidence_maps="html" in formats)
             with call_journal(arguments, detector) as journal:
                 results, studies = score_call(arguments, detector, inventory, journal, progress)
                 if key is not None:
@@ -145,7 +151,10 @@ def _run(arguments: argparse.Namespace, formats: Collection[str], progress: Prog
                     timer=timings,
                 )
                 table, scored = results_table(results, studies)
+                unlike = unlike_note(studies)
     print(table)
+    if unlike:
+        print(unlike)
     print(f"{summary(results, scored)} Results: {arguments.output}")
     print(results.disclaimer)
     tell_refusals(refused)

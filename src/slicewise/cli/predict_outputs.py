@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from slicewise.results import Results, StudyResult
     from slicewise.task import Task
 
+_UNLIKE = "unlike"
+"""What the table for the terminal has in the place of a verdict that the model cannot give."""
+
 DEFAULT_FORMATS = ("csv", "json", "html")
 FORMATS = (*DEFAULT_FORMATS, *ARCHIVE_FORMATS)
 
@@ -77,13 +80,28 @@ def write_outputs(
 def results_table(results: Results, studies: Iterable[StudyResult]) -> tuple[str, int]:
     """Returns a table with a line a study, and how many studies there are."""
     model = results.model
-    rows = [("study", "slices", *model.labels, "flagged slices")]
+    rows = [("study", "slices", *model.labels, "flagged", "flagged slices")]
     for study in studies:
-        slices = [item for series in study.series for item in series.slices]
-        flagged = sum(bool(model.flagged(item.probabilities)) for item in slices)
+        count = sum(len(series.slices) for series in study.series)
+        flagged = str(sum(len(model.flagged_slices(series)) for series in study.series))
         probabilities = (f"{study.probabilities[name]:.3f}" for name in model.labels)
-        rows.append((printable(study.study_uid[-24:]), str(len(slices)), *probabilities, str(flagged)))
+        verdict = "yes" if model.flagged_of(study) else "no"
+        judged = (_UNLIKE, "-") if study.unlike_training else (verdict, flagged)
+        rows.append((printable(study.study_uid[-24:]), str(count), *probabilities, *judged))
     return aligned(rows, left=1), len(rows) - 1
+
+
+def unlike_note(studies: Iterable[StudyResult]) -> str:
+    """Returns a line for every study that is unlike the training data, "" where there is none."""
+    from slicewise.results import UNLIKE_TRAINING
+
+    lines = []
+    for study in studies:
+        reasons = dict.fromkeys(item.message for item in study.warnings if item.code == UNLIKE_TRAINING)
+        if study.unlike_training:
+            name = printable(study.study_uid[-24:])
+            lines.append(f"{name}: unlike the training data, do not rely on these probabilities. {' '.join(reasons)}")
+    return "\n".join(lines)
 
 
 def summary(results: Results, scored: int) -> str:

@@ -23,6 +23,7 @@ def call_journal(arguments: argparse.Namespace, detector: Detector) -> Iterator[
     """Opens the journal of a call; if the call does not end, tells how to go on."""
     from slicewise import __version__
     from slicewise.inference.journal import Call, Journal
+    from slicewise.inference.runtime import engine_facts
 
     call = Call(
         inputs=tuple(str(path.resolve()) for path in arguments.inputs),
@@ -30,6 +31,7 @@ def call_journal(arguments: argparse.Namespace, detector: Detector) -> Iterator[
         model=detector.package.digest,
         runtime=detector.runtime.name,
         software_version=__version__,
+        precision=engine_facts(detector.runtime)["precision"],
     )
     # What names patients must not stay beside anonymous results, whatever happens to the process.
     path = None if arguments.anonymous else arguments.output / PARTIAL
