@@ -40,7 +40,8 @@ HOSPITAL = (
     "physics.hardening_strength=[0.55, 0.75]",
     "physics.offset_hu=7",
 )
-"""Settings of the hospital; all but the kernel lie outside of what the generator draws by default."""
+"""Settings of the hospital. Ranges share nothing with those that the generator draws from by default; the sharp kernel
+and the tilt are there always rather than at times, and HU are off by 7 (SD) rather than 4."""
 
 STUDY_SEED, TEST_SEED = 8101, 8102
 ARMS = ("init", "scratch")
@@ -93,7 +94,10 @@ def train(output: Path, dataset: Path, size: int, arm: str, arguments: argparse.
 
 
 def recipe(model: str, name: str, steps: int, seed: int) -> tuple[str, ...]:
-    """Returns the settings of both arms: the networks of the model, one schedule, one split."""
+    """Returns the settings of both arms: the networks of the model, one schedule, one split.
+
+    Calibration is that of a plain `slicewise train`: on patients of the hospital, with no stated prior.
+    """
     manifest = load_package(model).manifest
     encoder, fusion = manifest.encoder, manifest.fusion
     return (

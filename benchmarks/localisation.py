@@ -19,6 +19,7 @@ from slicewise.data.store import Dataset
 from slicewise.errors import SlicewiseError
 from slicewise.evaluation.evaluate import RESAMPLES
 from slicewise.evaluation.localisation import find_peaks, localisation_table, localise, with_masks
+from slicewise.evaluation.model_card import MeasuredLocalisation
 from slicewise.evaluation.scoring import select_records
 from slicewise.files import write_bytes_atomically
 
@@ -30,7 +31,8 @@ def measure(arguments: argparse.Namespace) -> None:
     found = localise(peaks, dataset.task.label_names, resamples=arguments.resamples)
     print("\n".join(localisation_table(found)))
     if arguments.output is not None:
-        write_bytes_atomically(arguments.output, msgspec.json.format(msgspec.json.encode(found.labels), indent=1))
+        measured = MeasuredLocalisation(detector.package.digest, found.labels)
+        write_bytes_atomically(arguments.output, msgspec.json.format(msgspec.json.encode(measured), indent=1))
 
 
 def main() -> None:

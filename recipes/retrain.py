@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Never
 
 import msgspec
 
@@ -29,11 +32,15 @@ from slicewise.evaluation.model_card import Making, Stage
 from slicewise.files import write_bytes_atomically
 
 RECIPE = Path("recipes/retrain.toml")
+NOTICE = Path("NOTICE")
 PROGRAMS = {"slicewise": (sys.executable, "-m", "slicewise.cli"), "python": (sys.executable,)}
 """How the first word of a command is started: with the Python that runs this."""
 
 SAVE_EVERY_S = 30
 """A stage that is killed loses at most so many seconds of its time in stages.json."""
+
+STOP_S = 120
+"""A stage that is asked to stop has so long to leave what it has whole; then it is ended."""
 
 
 class Studies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +88,7 @@ class Step:
         command: Its words; the first one is a key of `PROGRAMS`.
         makes: What is there when it is done.
         needs: Stages whose results it reads; it runs again when one of them did.
+        reads: Other files that it reads; it runs again when one of them changed.
         resumes: File of a stage that was begun before; the command then gets --resume.
         starts_over: What is there is removed before it runs.
     """
@@ -89,6 +97,7 @@ class Step:
     command: tuple[str, ...]
     makes: Path
     needs: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
     resumes: Path | None = None
     starts_over: bool = False
 
@@ -101,6 +110,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not Path("benchmarks/phantom_effects.py").is_file():  # all paths of the commands stay short, and nobody's own
         parser.error("call it from the root of the repository, where recipes/ and benchmarks/ are")
+    signal.signal(signal.SIGTERM, _terminated)
     recipe = msgspec.convert(tomllib.loads(arguments.recipe.read_text(encoding="utf-8")), Recipe)
     steps = plan(arguments.output, recipe, arguments.recipe.parent, arguments.workers)
     seconds = run(steps, arguments.output / "stages.json", shlex.join(("python", "recipes/retrain.py", *sys.argv[1:])))
@@ -112,7 +122,8 @@ def plan(output: Path, recipe: Recipe, folder: Path, workers: int) -> tuple[Step
     dataset, unseen, fusion, single = (output / name for name in ("dataset", "unseen", "run", "none"))
     evaluation, on_unseen = output / "evaluation", output / "evaluation-unseen"
     effects, localisation, package = (output / name for name in ("effects.json", "localisation.json", "package"))
-    train = ("--config", str(folder / recipe.recipe), f"--set=seed={recipe.seed}")
+    config = folder / recipe.recipe
+    train = ("--config", str(config), f"--set=seed={recipe.seed}")
     return (
         _phantom("data", dataset, recipe.dataset, recipe.seed, workers),
         _phantom("unlike data", unseen, recipe.unseen, recipe.seed, workers),
@@ -121,6 +132,7 @@ def plan(output: Path, recipe: Recipe, folder: Path, workers: int) -> tuple[Step
             ("slicewise", "train", str(dataset), "--output", str(fusion), *train),
             fusion / "package",
             needs=("data",),
+            reads=(config,),
             resumes=fusion / "run.json",
         ),
         Step(
@@ -131,6 +143,7 @@ def plan(output: Path, recipe: Recipe, folder: Path, workers: int) -> tuple[Step
             ),
             single / "package",
             needs=("training",),
+            reads=(config,),
             resumes=single / "run.json",
         ),
         _evaluate("evaluation", fusion, dataset, single, evaluation, data="data"),
@@ -159,10 +172,11 @@ def plan(output: Path, recipe: Recipe, folder: Path, workers: int) -> tuple[Step
                 *("--evaluation", str(evaluation), "--tested-on", recipe.dataset.words),
                 *("--evaluation", str(on_unseen), "--tested-on", recipe.unseen.words),
                 *("--robustness", str(effects), "--localisation", str(localisation)),
-                *("--making", str(output / "stages.json"), "--notice", "NOTICE"),
+                *("--making", str(output / "stages.json"), "--notice", str(NOTICE)),
             ),
             package,
             needs=("training", "evaluation", "evaluation on unlike data", "robustness", "localisation"),
+            reads=(NOTICE,),
             starts_over=True,
         ),
     )
@@ -192,8 +206,8 @@ def _seed(studies: Studies, seed: int) -> int:
 def run(steps: Sequence[Step], ledger: Path, command: str) -> float:
     """Runs what is not finished and returns the seconds of all stages.
 
-    A stage is finished if the ledger says so of the same command, what it makes is there, and no stage that it needs
-    has run since.
+    A stage is finished if the ledger says so of the same command and files, what it makes is there, and no stage that
+    it needs has begun since.
 
     Args:
         steps: The stages, in order.
@@ -204,7 +218,6 @@ def run(steps: Sequence[Step], ledger: Path, command: str) -> float:
         SystemExit: If a stage fails.
     """
     stages = read_ledger(ledger)
-    has_run: set[str] = set()
 
     def save(stage: Stage) -> None:
         stages[stage.name] = stage
@@ -212,16 +225,18 @@ def run(steps: Sequence[Step], ledger: Path, command: str) -> float:
         write_ledger(ledger, Making(command, machine(), kept))
 
     for number, step in enumerate(steps, start=1):
-        stage = Stage(step.name, shlex.join(step.command), 0.0, finished=False)
+        stage = Stage(step.name, shlex.join(step.command), 0.0, finished=False, files_digest=digest(step.reads))
         before = stages.get(step.name)
-        if before is not None and before.command == stage.command and has_run.isdisjoint(step.needs):
+        if before is not None and (before.command, before.files_digest) == (stage.command, stage.files_digest):
             if before.finished and step.makes.exists():
                 print(f"[{number}/{len(steps)}] {step.name}: done before, in {before.seconds:.0f} s", flush=True)
                 continue
             stage = msgspec.structs.replace(before, finished=False)
         print(f"\n[{number}/{len(steps)}] {step.name}\n$ {stage.command}", flush=True)
+        for later in steps:  # forgotten before it begins: none of them looks finished if this call is interrupted
+            if step.name in later.needs:
+                stages.pop(later.name, None)
         stage = run_step(step, stage, save)
-        has_run.add(step.name)
         print(f"{step.name}: {stage.seconds:.0f} s", flush=True)
     return sum(stages[step.name].seconds for step in steps)
 
@@ -241,14 +256,35 @@ def run_step(step: Step, stage: Stage, save: Callable[[Stage], None]) -> Stage:
                 process.wait(SAVE_EVERY_S)
             stage = msgspec.structs.replace(stage, seconds=spent + time.monotonic() - started)
             save(stage)
-    except KeyboardInterrupt:
-        process.wait()  # it has got the same signal, and leaves what it has whole
+    except KeyboardInterrupt:  # from the terminal: the stage has got the same signal
+        _wait_for_end(process)
         raise SystemExit(f"{step.name}: interrupted. The same call goes on") from None
+    except BaseException:  # no stage stays behind that the same call would start a second time
+        process.send_signal(signal.SIGINT)
+        _wait_for_end(process)
+        raise
     if process.returncode != 0:
         raise SystemExit(f"{step.name}: failed with exit code {process.returncode}. The same call goes on from here")
     stage = msgspec.structs.replace(stage, finished=True)
     save(stage)
     return stage
+
+
+def _terminated(*_: object) -> Never:
+    raise SystemExit("terminated. The same call goes on")
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
+
+
+def digest(files: Sequence[Path]) -> str:
+    """Returns the SHA-256 over the contents of files, "" for none."""
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest() if files else ""
 
 
 def read_ledger(path: Path) -> dict[str, Stage]:
@@ -269,7 +305,7 @@ def machine() -> str:
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return f"{cores} {'core' if cores == 1 else 'cores'} of {names[0] if names else platform.processor() or 'a CPU'}"
 
 

@@ -443,5 +443,6 @@ def test_a_series_unlike_the_training_data_scrolls_without_marks(
     assert not browser.find_elements(By.CSS_SELECTOR, "svg.profile")
     assert "do not rely on these probabilities" in find(browser, ".lead.unlike").text
     assert "▲" not in find(browser, ".viewer").text
+    assert find(browser, ".slice-verdict").text == "not judged"
     logs: Any = browser
     assert logs.get_log("browser") == []

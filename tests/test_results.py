@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,30 +8,19 @@ import jsonschema
 import msgspec
 import pytest
 
+from made_results import make_results
 from slicewise.results import (
     DISCLAIMER,
     Evidence,
     EvidenceMap,
-    ModelSummary,
     Rejection,
-    Results,
-    SeriesResult,
-    SliceResult,
     StudyResult,
     aggregate,
     decode_results,
     encode_results,
     results_schema,
-    write_rejected_csv,
     write_results_json,
-    write_series_csv,
-    write_slices_csv,
-    write_studies_csv,
 )
-from slicewise.source import Source
-from slicewise.volume import ScanWarning
-
-LABELS = ("any", "left")
 
 
 def test_studies_have_thresholds_of_their_own_where_there_are_any() -> None:
@@ -44,39 +32,6 @@ def test_studies_have_thresholds_of_their_own_where_there_are_any() -> None:
     own = msgspec.structs.replace(low, study_thresholds={"any": 0.5, "left": 0.41}, study_threshold_rule="higher")
     assert (own.flagged(values), own.flagged_study(values)) == (("any", "left"), ("any",))
     assert msgspec.json.decode(msgspec.json.encode(own), type=type(own)) == own
-
-
-def make_results() -> Results:
-    slices = tuple(
-        SliceResult(
-            sop_uid=f"1.2.{index}",
-            frame=1,
-            file=f"IM{index}",
-            slice_index=index,
-            position_mm=5.0 * index,
-            probabilities={"any": 0.1 * index, "left": 1 / 3},
-        )
-        for index in range(3)
-    )
-    warnings = (ScanWarning("tilted", "The gantry is tilted."),)
-    probabilities = {"any": 0.2, "left": 1 / 3}
-    series = SeriesResult("P,1", "1.2", "1.3", slices, probabilities, 12.5, warnings)
-    study = StudyResult("P,1", "1.2", (series,), probabilities, warnings, {"1.2.0": Source("private/IM0", "IM0")})
-    model = ModelSummary(
-        name="m",
-        version="1",
-        digest="d",
-        labels=LABELS,
-        displays=("Any", "Left"),
-        any_label="any",
-        thresholds={"any": 0.2, "left": 0.5},
-        threshold_rule="for tests",
-        study_rule="max",
-        trained_on="nothing",
-        intended_use="tests",
-    )
-    rejected = (Rejection("a\nb", "unreadable", "not_dicom", 'It says "no".'),)
-    return Results(model, (study,), rejected, "0.1")
 
 
 def test_json_follows_its_schema_and_comes_back() -> None:
@@ -155,49 +110,6 @@ def test_the_schema_refuses_what_does_not_fit() -> None:
         jsonschema.validate(content, results_schema())
 
 
-def test_tables_have_the_columns_of_the_contract(tmp_path: Path) -> None:
-    results = make_results()
-    write_slices_csv(tmp_path / "slices.csv", results.studies, LABELS)
-    write_series_csv(tmp_path / "series.csv", results.studies, LABELS)
-    write_studies_csv(tmp_path / "studies.csv", results.studies, LABELS)
-    write_rejected_csv(tmp_path / "rejected.csv", results.rejected)
-
-    def read(name: str) -> list[dict[str, str]]:
-        with (tmp_path / name).open(newline="") as stream:
-            return list(csv.DictReader(stream))
-
-    slices = read("slices.csv")
-    assert list(slices[0]) == [
-        *("patient_id", "study_uid", "series_uid", "sop_uid", "frame", "file", "slice_index", "position_mm"),
-        *LABELS,
-    ]
-    assert [row["position_mm"] for row in slices] == ["0.0", "5.0", "10.0"]
-    assert slices[2]["patient_id"] == "P,1"
-    assert float(slices[2]["left"]) == pytest.approx(1 / 3, abs=1e-6)
-    assert read("series.csv")[0]["slices"] == "3"
-    assert read("studies.csv")[0]["warnings"] == "tilted: The gantry is tilted."
-    assert read("rejected.csv")[0]["message"] == 'It says "no".'
-
-
-def test_text_without_an_encoding_is_written_visibly(tmp_path: Path) -> None:
-    # What os.fsdecode makes of the file name b"IM\xff".
-    results = make_results()
-    rejected = (Rejection("IM\udcff", "unreadable", "not_dicom", "IM\udcff is no DICOM file."),)
-    study = msgspec.structs.replace(results.studies[0], patient_id="P\udc80")
-    results = msgspec.structs.replace(results, rejected=rejected, studies=(study,))
-    content = encode_results(results)
-    jsonschema.validate(json.loads(content), results_schema())
-    loaded = decode_results(content)
-    assert loaded.rejected[0].path == r"IM\udcff"
-    assert loaded.studies[0].patient_id == r"P\udc80"
-    assert loaded.studies[0].probabilities == results.studies[0].probabilities
-    assert b"private" not in content
-    write_rejected_csv(tmp_path / "rejected.csv", rejected)
-    write_studies_csv(tmp_path / "studies.csv", results.studies, LABELS)
-    assert r"IM\udcff,unreadable" in (tmp_path / "rejected.csv").read_text(encoding="utf-8")
-    assert r"P\udc80" in (tmp_path / "studies.csv").read_text(encoding="utf-8")
-
-
 def test_a_label_is_flagged_at_its_threshold() -> None:
     model = make_results().model
     assert model.flagged({"any": 0.2, "left": 0.49}) == ("any",)
@@ -208,27 +120,6 @@ def test_max_takes_the_highest_of_each_label() -> None:
     assert aggregate([{"any": 0.1, "left": 0.9}, {"any": 0.3, "left": 0.2}], "max") == {"any": 0.3, "left": 0.9}
     with pytest.raises(ValueError, match="mean"):
         aggregate([{"any": 0.1}], "mean")
-
-
-def test_tables_and_json_tell_how_familiar_a_scan_is(tmp_path: Path) -> None:
-    results = make_results()
-    (study,) = results.studies
-    (series,) = study.series
-    odd = msgspec.structs.replace(series, familiarity=1 / 96, unlike_training=True)
-    plain = msgspec.structs.replace(series, familiarity=0.5)
-    mixed = msgspec.structs.replace(study, series=(plain, odd))
-    assert (mixed.unlike_training, mixed.familiarity) == (True, 1 / 96)
-    assert (study.unlike_training, study.familiarity) == (False, None)
-    write_series_csv(tmp_path / "series.csv", [study, mixed], LABELS)
-    write_studies_csv(tmp_path / "studies.csv", [study, mixed], LABELS)
-    expected = [("", "0"), ("0.5", "0"), ("0.010417", "1")]
-    for name, rows in (("series.csv", expected), ("studies.csv", [expected[0], expected[2]])):
-        with (tmp_path / name).open(newline="") as stream:
-            found = list(csv.DictReader(stream))
-        assert [(row["familiarity"], row["unlike_training"]) for row in found] == rows
-    content = encode_results(msgspec.structs.replace(results, studies=(mixed,)))
-    jsonschema.validate(json.loads(content), results_schema())
-    assert [item.unlike_training for item in decode_results(content).studies[0].series] == [False, True]
 
 
 def test_nothing_is_flagged_where_the_scan_is_unlike_the_training_data() -> None:
@@ -242,3 +133,41 @@ def test_nothing_is_flagged_where_the_scan_is_unlike_the_training_data() -> None
     assert results.model.flagged_slices(odd) == ()
     assert results.model.flagged_of(odd) == ()
     assert results.model.flagged_of(msgspec.structs.replace(study, series=(odd,))) == ()
+
+
+def test_json_shows_text_without_an_encoding() -> None:
+    # What os.fsdecode makes of the file name b"IM\xff".
+    results = make_results()
+    rejected = (Rejection("IM\udcff", "unreadable", "not_dicom", "IM\udcff is no DICOM file."),)
+    study = msgspec.structs.replace(results.studies[0], patient_id="P\udc80")
+    results = msgspec.structs.replace(results, rejected=rejected, studies=(study,))
+    content = encode_results(results)
+    jsonschema.validate(json.loads(content), results_schema())
+    loaded = decode_results(content)
+    assert loaded.rejected[0].path == r"IM\udcff"
+    assert loaded.studies[0].patient_id == r"P\udc80"
+    assert loaded.studies[0].probabilities == results.studies[0].probabilities
+    assert b"private" not in content
+
+
+def test_json_tells_how_familiar_a_scan_is() -> None:
+    results = make_results()
+    (study,) = results.studies
+    (series,) = study.series
+    odd = msgspec.structs.replace(series, familiarity=1 / 96, unlike_training=True)
+    mixed = msgspec.structs.replace(study, series=(msgspec.structs.replace(series, familiarity=0.5), odd))
+    assert (mixed.unlike_training, mixed.familiarity) == (True, 1 / 96)
+    assert (study.unlike_training, study.familiarity) == (False, None)
+    content = encode_results(msgspec.structs.replace(results, studies=(mixed,)))
+    jsonschema.validate(json.loads(content), results_schema())
+    assert [item.unlike_training for item in decode_results(content).studies[0].series] == [False, True]
+
+
+def test_a_study_is_flagged_by_its_other_series_where_one_is_unlike_the_training_data() -> None:
+    results = make_results()
+    (study,) = results.studies
+    (series,) = study.series
+    odd = msgspec.structs.replace(series, series_uid="1.4", unlike_training=True)
+    mixed = msgspec.structs.replace(study, series=(series, odd))
+    assert mixed.unlike_training
+    assert results.model.flagged_of(mixed) == ("any",)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,11 +21,29 @@ from slicewise.cli.main import build_parser
 from slicewise.config import load_config
 from slicewise.evaluation.model_card import Making
 from slicewise.phantom.parameters import PhantomParameters, override_parameters
+from slicewise.phantom.study import PHANTOM_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / RECIPE.parent
 COMMAND = "python recipes/retrain.py out"
 WRITE = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.write_text((p.read_text() if p.exists() else '') + '.')"
+STAGE = """
+import os, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+(folder / "new").write_text(str(os.getpid()))
+(folder / "new").rename(folder / "began")
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    (folder / "left whole").touch()
+"""
+DRIVER = """
+import pathlib, sys, retrain
+folder = pathlib.Path(sys.argv[1])
+step = retrain.Step("training", ("python", "-c", sys.argv.pop(), str(folder)), folder / "run")
+retrain.plan = lambda *_: (step,)
+retrain.main()
+"""
 
 
 @pytest.fixture
@@ -91,6 +115,50 @@ def test_a_stage_that_fails_stops_and_goes_on_later(tmp_path: Path) -> None:
     assert not done.command.endswith("--resume")
 
 
+def test_what_reads_a_stage_that_ran_runs_again_after_an_interruption(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "data").unlink()
+    data, training, effects, package = steps(tmp_path)
+    broken = replace(training, command=("python", "-c", "raise SystemExit(3)"))
+    with pytest.raises(SystemExit, match="training: failed"):
+        run(tmp_path, (data, broken, effects, package))
+    run(tmp_path)
+    assert dots(tmp_path) == [1, 2, 1, 2]
+
+
+def test_a_stage_runs_again_when_a_file_that_it_reads_changed(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("seed = 1")
+    first, training, *rest = steps(tmp_path)
+    these = (first, replace(training, reads=(config,)), *rest)
+    run(tmp_path, these)
+    run(tmp_path, these)
+    assert dots(tmp_path) == [1, 1, 1, 1]
+    config.write_text("seed = 2")
+    run(tmp_path, these)
+    assert dots(tmp_path) == [1, 2, 1, 2]
+
+
+def test_a_stage_ends_with_the_driver(tmp_path: Path) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path), STAGE],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(RECIPES)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    began = tmp_path / "began"
+    while not began.exists() and driver.poll() is None:
+        time.sleep(0.05)
+    driver.terminate()
+    _, words = driver.communicate(timeout=30)
+    assert "terminated" in words
+    assert (tmp_path / "left whole").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(began.read_text()), signal.SIG_DFL)
+    assert not read_ledger(tmp_path / "stages.json")["training"].finished
+
+
 def test_a_package_is_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "package"
     make = "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir()"
@@ -103,12 +171,20 @@ def test_a_package_is_made_anew(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_the_words_about_the_training_data_are_those_of_the_recipe(recipe: Recipe) -> None:
+    words = load_config(RECIPES / recipe.recipe).description
+    assert f"{recipe.dataset.studies:,} synthetic" in words
+    assert f"version {PHANTOM_VERSION}, seed {recipe.seed} " in words
+    assert recipe.dataset.seed is None
+
+
 def test_the_recipe_that_ships_fits_its_commands(recipe: Recipe) -> None:
     load_config(RECIPES / recipe.recipe, [f"seed={recipe.seed}"])
     for studies in (recipe.dataset, recipe.unseen, recipe.effects):
         override_parameters(PhantomParameters(), studies.settings)
     stages = plan(Path("model"), recipe, RECIPES, workers=2)
     names = {step.name for step in stages}
+    assert [step.name for step in stages if RECIPES / recipe.recipe in step.reads] == ["training", "baseline"]
     assert all(set(step.needs) <= names for step in stages)
     ours = [step.command for step in stages if step.command[0] == "slicewise"]
     assert {build_parser().parse_args(command[1:]).run.__module__.rpartition(".")[2] for command in ours} == {

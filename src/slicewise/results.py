@@ -1,13 +1,12 @@
-"""Results of a prediction, and their JSON and CSV forms.
+"""Results of a prediction, and their JSON form.
 
-Every writer (JSON, CSV, HTML, DICOM objects) draws from the same `StudyResult`s. Columns and keys are the contract of
-docs/cli.md; `RESULTS_SCHEMA_VERSION` counts its changes.
+Every writer (JSON, CSV, HTML, DICOM objects) draws from the same `StudyResult`s. Keys are the contract of docs/cli.md;
+`RESULTS_SCHEMA_VERSION` counts its changes.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,9 @@ DISCLAIMER = "Research software, not a medical device. Not for diagnosis or any 
 
 UNLIKE_TRAINING = "unlike_training"
 """Code of the warnings, and of the refusals, about scans that are unlike the training data."""
+
+UNENCODABLE = "backslashreplace"
+"""How every writer shows a character without an encoding, as in a file name of undecodable bytes: \\udcff."""
 
 RejectionKind = Literal["unreadable", "not_chosen"]
 
@@ -154,7 +156,8 @@ class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
         patient_id: Patient ID.
         study_uid: Study Instance UID.
         series: Results of the series that were read.
-        probabilities: Probability of every label for the study, by the study rule of the task.
+        probabilities: Probability of every label for the study, by the study rule of the task: of the series that are
+            not unlike the training data, or of all where every one is.
         warnings: Warnings of all series.
         sources: Where the file of every SOP Instance UID lies on this machine, so that writers can read it again.
             Written to no file.
@@ -169,7 +172,7 @@ class StudyResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def unlike_training(self) -> bool:
-        """Whether any series is unlike the training data: the probabilities of the study may come from it."""
+        """Whether any series is unlike the training data: what the study is not flagged for may be in it."""
         return any(series.unlike_training for series in self.series)
 
     @property
@@ -245,8 +248,10 @@ class ModelSummary(msgspec.Struct, frozen=True, omit_defaults=True):
         return () if series.unlike_training else self.flagged(item.probabilities)
 
     def flagged_of(self, result: SeriesResult | StudyResult) -> tuple[str, ...]:
-        """Returns the labels that a series or study is flagged for; none where it is unlike the training data."""
-        return () if result.unlike_training else self.flagged_study(result.probabilities)
+        """Returns the labels that a series or study is flagged for; none where all is unlike the training data."""
+        series = result.series if isinstance(result, StudyResult) else (result,)
+        judged = any(not item.unlike_training for item in series)
+        return self.flagged_study(result.probabilities) if judged else ()
 
     def flagged_slices(self, series: SeriesResult) -> tuple[SliceResult, ...]:
         """Returns the slices of a series that are flagged for any label."""
@@ -333,9 +338,6 @@ def decode_results(content: bytes) -> Results:
     return msgspec.json.decode(content, type=Results)
 
 
-# How every writer shows a character without an encoding, as in a file name of undecodable bytes: \udcff.
-_UNENCODABLE = "backslashreplace"
-
 _NO_STUDIES = b'\n "studies": []'
 
 
@@ -362,95 +364,4 @@ def _encodable(content: Any) -> Any:
         return {_encodable(key): _encodable(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
         return [_encodable(value) for value in content]
-    return content.encode("utf-8", _UNENCODABLE).decode("utf-8") if isinstance(content, str) else content
-
-
-_ID_COLUMNS = ("patient_id", "study_uid", "series_uid")
-SLICE_COLUMNS = (*_ID_COLUMNS, "sop_uid", "frame", "file", "slice_index", "position_mm")
-_LIKENESS_COLUMNS = ("familiarity", "unlike_training")
-REJECTED_COLUMNS = ("path", "kind", "reason", "message", "series_uid")
-
-
-def slice_rows(studies: Iterable[StudyResult]) -> Iterator[dict[str, object]]:
-    """Yields one row of `slices.csv` for every original slice."""
-    for study in studies:
-        for series in study.series:
-            for item in series.slices:
-                yield {
-                    "patient_id": series.patient_id,
-                    "study_uid": series.study_uid,
-                    "series_uid": series.series_uid,
-                    "sop_uid": item.sop_uid,
-                    "frame": item.frame,
-                    "file": item.file,
-                    "slice_index": item.slice_index,
-                    "position_mm": round(item.position_mm, 3),
-                    **_rounded(item.probabilities),
-                }
-
-
-def write_slices_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
-    """Writes one row a slice: ids, file, slice_index, position_mm, then one probability a label."""
-    _write_csv(path, (*SLICE_COLUMNS, *labels), slice_rows(studies))
-
-
-def write_series_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
-    """Writes one row a series: ids, number of slices, one probability a label, warnings, familiarity."""
-    rows = (
-        {
-            "patient_id": series.patient_id,
-            "study_uid": series.study_uid,
-            "series_uid": series.series_uid,
-            "slices": len(series.slices),
-            **_rounded(series.probabilities),
-            "warnings": _joined(series.warnings),
-            **_likeness(series),
-        }
-        for study in studies
-        for series in study.series
-    )
-    _write_csv(path, (*_ID_COLUMNS, "slices", *labels, "warnings", *_LIKENESS_COLUMNS), rows)
-
-
-def write_studies_csv(path: Path, studies: Iterable[StudyResult], labels: Sequence[str]) -> None:
-    """Writes one row a study: ids, number of slices, one probability a label, warnings, familiarity."""
-    rows = (
-        {
-            "patient_id": study.patient_id,
-            "study_uid": study.study_uid,
-            "slices": sum(len(series.slices) for series in study.series),
-            **_rounded(study.probabilities),
-            "warnings": _joined(study.warnings),
-            **_likeness(study),
-        }
-        for study in studies
-    )
-    _write_csv(path, ("patient_id", "study_uid", "slices", *labels, "warnings", *_LIKENESS_COLUMNS), rows)
-
-
-def write_rejected_csv(path: Path, rejected: Iterable[Rejection]) -> None:
-    """Writes one row a file or series that was not scored."""
-    _write_csv(path, REJECTED_COLUMNS, (msgspec.structs.asdict(item) for item in rejected))
-
-
-def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in probabilities.items()}
-
-
-def _likeness(result: SeriesResult | StudyResult) -> dict[str, object]:
-    familiarity = "" if result.familiarity is None else round(result.familiarity, 6)
-    return dict(zip(_LIKENESS_COLUMNS, (familiarity, int(result.unlike_training)), strict=True))
-
-
-def _joined(warnings: Iterable[ScanWarning]) -> str:
-    return "; ".join(f"{item.code}: {item.message}" for item in warnings)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
-    with (
-        write_atomically(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors=_UNENCODABLE, newline="") as stream,
-    ):
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    return content.encode("utf-8", UNENCODABLE).decode("utf-8") if isinstance(content, str) else content

@@ -17,7 +17,8 @@ from slicewise.cli import evaluate
 from slicewise.data.store import Dataset
 from slicewise.errors import MissingExtraError, UsageError
 from slicewise.inference.detector import Detector
-from slicewise.results import DISCLAIMER, SLICE_COLUMNS
+from slicewise.results import DISCLAIMER
+from slicewise.results_csv import SLICE_COLUMNS
 from slicewise.task import Task, load_task
 
 

@@ -18,7 +18,7 @@ import pydicom
 import pytest
 
 import odd_scans
-from dicom_files import seeded_uid, write_series
+from dicom_files import head_values, seeded_uid, write_series
 from planted import MALFORMED_SLICES, MARK, NAMES, identity, plant_malformed, traces
 from slicewise.cli.main import main
 from slicewise.imaging.reasons import REASONS
@@ -552,6 +552,25 @@ def test_scans_unlike_the_training_data_get_no_verdict(
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["model"]["limitations"]
     assert "no other measure" in results["model"]["unlike_rule"]
+
+
+def test_a_study_is_judged_by_the_series_that_are_not_unlike(
+    tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, other = "1.2.3.1", "1.2.3.2"
+    ids = {"study_uid": "1.2.3", "patient_id": "P2"}
+    write_series(tmp_path / "in" / "plain", slices=9, series_uid=plain, **ids)  # type: ignore[arg-type]
+    values = 1.02 * head_values(9)
+    contrast = {"ContrastBolusAgent": "Iohexol", **ids}
+    write_series(tmp_path / "in" / "contrast", values=values, series_uid=other, **contrast)  # type: ignore[arg-type]
+    assert predict(tmp_path / "in", "--series", plain, "--series", other) == 0
+    series = {row["series_uid"]: row for row in read(tmp_path / "out" / "series.csv")}
+    assert {uid: row["unlike_training"] for uid, row in series.items()} == {plain: "0", other: "1"}
+    (study,) = read(tmp_path / "out" / "studies.csv")
+    assert study["unlike_training"] == "1"
+    assert study["any"] == series[plain]["any"] != series[other]["any"]
+    shown = capsys.readouterr().out
+    assert "1.2.3: 1 of 2 series unlike the training data, do not rely on their probabilities." in shown
 
 
 @pytest.mark.parametrize(

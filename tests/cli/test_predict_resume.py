@@ -131,6 +131,9 @@ def test_another_call_is_refused_and_the_same_one_still_goes_on(
     predict()
     assert predict("--resume", "--runtime", "onnxruntime") == 2
     assert "runtime 'openvino'; this one has 'onnxruntime'" in capsys.readouterr().err
+    # The studies that are done have no evidence for the pictures.
+    assert predict("--resume", "--formats", "csv,json,html") == 2
+    assert "evidence maps not kept (no html); this one has kept (html)" in capsys.readouterr().err
     assert set(written(tmp_path / "out")) == {PARTIAL}
     assert predict("--resume") == 3
 

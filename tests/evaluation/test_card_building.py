@@ -14,7 +14,7 @@ from slicewise.errors import UsageError
 from slicewise.evaluation.card_building import build_card
 from slicewise.evaluation.evaluate import evaluate
 from slicewise.evaluation.evidence import Metrics
-from slicewise.evaluation.model_card import Card, encode_card
+from slicewise.evaluation.model_card import Card, LocalisedLabel, MeasuredLocalisation, encode_card
 from slicewise.package import CARD, ModelPackage
 from slicewise.task import Task, load_task
 
@@ -74,7 +74,7 @@ def test_a_card_takes_all_that_was_measured(tmp_path: Path, package: ModelPackag
         package,
         [evaluation(tmp_path / "a", metrics), evaluation(tmp_path / "b", metrics, dataset={})],
         robustness=write(tmp_path / "robustness.json", expected.robustness),
-        localisation=write(tmp_path / "localisation.json", expected.localisation),
+        localisation=write(tmp_path / "localisation.json", MeasuredLocalisation(DIGEST, expected.localisation)),
         making=write(tmp_path / "stages.json", making),
     )
     assert (card.robustness, card.localisation, card.making) == (
@@ -122,9 +122,14 @@ def test_what_measured_another_model_is_refused(tmp_path: Path, package: ModelPa
     other = write(tmp_path / "other.json", msgspec.structs.replace(card.robustness, model_digest="77" * 32))
     with pytest.raises(UsageError, match=r"other\.json: measured the model with digest 77"):
         build_card(package, [folder], robustness=other)
-    tumour = write(tmp_path / "tumour.json", [msgspec.structs.replace(card.localisation[0], label="tumor")])
-    with pytest.raises(UsageError, match=r"tumour\.json: has label 'tumor'"):
-        build_card(package, [folder], localisation=tumour)
+    for digest, label, words in (
+        ("77" * 32, "any", "measured the model with digest 77"),
+        (DIGEST, "tumor", "has label"),
+    ):
+        labels: tuple[LocalisedLabel, ...] = (msgspec.structs.replace(card.localisation[0], label=label),)
+        peaks = write(tmp_path / "peaks.json", MeasuredLocalisation(digest, labels))
+        with pytest.raises(UsageError, match=rf"peaks\.json: {words}"):
+            build_card(package, [folder], localisation=peaks)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff", b"[" * 100_000])

@@ -22,7 +22,7 @@ from slicewise.evaluation.localisation import (
     localise,
     with_masks,
 )
-from slicewise.evaluation.model_card import LocalisedLabel
+from slicewise.evaluation.model_card import MeasuredLocalisation
 from slicewise.inference.detector import Detector
 from slicewise.inference.runtime import EncodedSlices, Floats
 from slicewise.task import Task
@@ -176,8 +176,8 @@ def test_the_table_has_a_row_a_label() -> None:
 
 
 def test_the_labels_come_back_from_json() -> None:
-    labels = localise([ALWAYS], ("edema",), resamples=10).labels
-    assert msgspec.json.decode(msgspec.json.encode(labels), type=tuple[LocalisedLabel, ...]) == labels
+    measured = MeasuredLocalisation("ab" * 32, localise([ALWAYS], ("edema",), resamples=10).labels)
+    assert msgspec.json.decode(msgspec.json.encode(measured), type=MeasuredLocalisation) == measured
 
 
 def test_distances_are_those_to_the_edge_of_the_nearest_cell() -> None:

@@ -10,7 +10,7 @@ import pytest
 from slicewise.errors import InputError, LabelTableError, UsageError
 from slicewise.evaluation.prediction_files import read_predictions, write_predictions
 from slicewise.evaluation.predictions import PredictionTable
-from slicewise.results import SLICE_COLUMNS
+from slicewise.results_csv import SLICE_COLUMNS
 from slicewise.task import Task
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from slicewise.evaluation.prior_shift import calibrate_at_prior
+from slicewise.evaluation.prior_shift import calibrate_at_prior, mean_at_prior
 from slicewise.package import Calibration, probabilities_from_logits
 
 LOGITS = np.array([[2.0], [-2.0]], dtype=np.float32)
@@ -95,3 +95,10 @@ def test_unknown_targets_are_left_out_and_one_class_keeps_the_fit() -> None:
     for target in (0, 1, -1):
         fitted = Calibration((1.3,), (0.4,))
         assert calibrated(LOGITS, np.full((2, 1), target, np.int8), {"a": 0.25}, 0.5, fitted=fitted) == fitted
+
+
+def test_the_mean_at_a_prior_weighs_the_classes() -> None:
+    # Positives 0.9 and 0.7, negative 0.1: 0.2 * 0.8 + 0.8 * 0.1; the unknown one does not count.
+    probabilities = np.array([0.9, 0.7, 0.1, 1.0], np.float32)
+    assert mean_at_prior(probabilities, np.array([1, 1, 0, -1], np.int8), 0.2) == pytest.approx(0.24)
+    assert mean_at_prior(probabilities, np.array([1, 1, 1, -1], np.int8), 0.2) is None

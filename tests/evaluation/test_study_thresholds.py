@@ -57,6 +57,9 @@ def test_probabilities_of_0_and_1_are_scores_too() -> None:
         ([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], [0, 0, 0, 1, 1, -1]),
         ([0.9, 0.8, 0.7, 0.3, 0.2, 0.1], [0, 0, 0, 1, 1, 1]),
         ([0.4] * 6, [0, 0, 0, 1, 1, 1]),
+        # Both classes have the same scores: no slope, or one that is rounding.
+        ([0.1, 0.5, 0.9] * 4, [1] * 3 + [0] * 9),
+        ([0.05, 0.2, 0.3, 0.7] * 3, [1] * 4 + [0] * 8),
     ],
 )
 def test_studies_that_cannot_set_one(scores: list[float], targets: list[int]) -> None:

@@ -23,7 +23,8 @@ from slicewise.imaging.preprocess import preprocess
 from slicewise.imaging.reasons import REASONS
 from slicewise.imaging.series import Series, choose_series, rejection_of, rejection_of_error
 from slicewise.imaging.walk import walk
-from slicewise.results import Rejection, write_rejected_csv
+from slicewise.results import Rejection
+from slicewise.results_csv import write_rejected_csv
 from slicewise.source import Source
 from slicewise.task import Task, load_task
 from slicewise.volume import Volume

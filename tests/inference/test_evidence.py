@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import zlib
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from dicom_files import head_values
 from slicewise import Detector
+from slicewise.errors import PackageError
 from slicewise.inference.evidence import COVERED_SIDE, MOST_COVERED_ROWS, occlusion_map, peak_on_grid
 from slicewise.inference.runtime import EncodedSlices, Floats
 from slicewise.package import ModelPackage
@@ -230,3 +232,17 @@ def test_a_peak_is_the_centre_of_its_cell() -> None:
     values = np.zeros((4, 4), dtype=np.float32)
     values[2, 1] = 1.0
     assert peak_on_grid(values, 32) == (19.5, 11.5)
+
+
+@pytest.mark.parametrize("shape", [(SLICES, LABELS, 4, 5), (SLICES, 1, 4, 4), (SLICES, LABELS, 4)])
+def test_maps_of_another_shape_are_refused(package: ModelPackage, shape: tuple[int, ...]) -> None:
+    runtime = BrightRuntime(with_maps=True)
+    volume = volume_with_spots([(2, 30, 30)], (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    ordinary = runtime.encode
+
+    def encode(channels: Floats) -> EncodedSlices:
+        return dataclasses.replace(ordinary(channels), maps=np.zeros(shape, np.float32))
+
+    runtime.encode = encode  # type: ignore[method-assign]
+    with pytest.raises(PackageError, match=r"maps of shape .*; expected \(slices, 6, C, C\)"):
+        Detector(package, runtime).predict_volume(volume)

@@ -119,6 +119,25 @@ def test_contrast_medium_that_tags_state_is_a_reason() -> None:
     assert warning.message.startswith("Contrast medium")
 
 
+def test_slices_at_one_position_count_once() -> None:
+    # 15 x 15 pixels of 1.3 mm in 4 slices 5 mm apart: 7.6 ml, as calcifications have; 15.2 if each counted twice.
+    made = Head()
+    values = made.values()
+    row, column = (round(center / 1.3) for center in made.center_mm)
+    values[:, row - 30 : row - 15, column - 10 : column + 11] -= 22.0  # fluid
+    values[4:8, row - 7 : row + 8, column - 7 : column + 8] = 180.0
+    once = made.volume(values)
+    assert unlike_warnings(once, preprocess(once, TASK.preprocessing), TASK) == ()
+    twice = replace(
+        once,
+        values=np.repeat(once.values, 2, axis=0),
+        positions_mm=np.repeat(once.positions_mm, 2),
+        duplicate_rank=np.tile([0, 1], len(once.positions_mm)),
+        slices=tuple(item for item in once.slices for _ in range(2)),
+    )
+    assert unlike_warnings(twice, preprocess(twice, TASK.preprocessing), TASK) == ()
+
+
 def test_images_without_air_are_no_hounsfield_units() -> None:
     volume = head()
     shifted = replace(volume, values=volume.values + 1024)

@@ -98,6 +98,7 @@ def test_one_patient_makes_no_reference() -> None:
     ("key", "value", "named"),
     [
         ("patients", 0, "patients"),
+        ("distance_patients", 10**400, "distance_patients"),
         ("scores.slice", None, "scores"),
         ("scores.study.labels", {}, "labels"),
         ("scores.slice.labels.any.percentiles", [0.5], "percentiles"),

@@ -423,6 +423,27 @@ def test_a_study_unlike_the_training_data_shows_no_verdict(
     ] * 6
 
 
+def test_a_finding_in_one_series_is_not_hidden_by_another_one_unlike_the_training_data(
+    report: Callable[[Results], Page],
+    scan: tuple[Path, list[str]],
+    make_study: MakeStudy,
+    make_results: MakeResults,
+    task: Task,
+) -> None:
+    flagged = make_study(*scan, {2: {task.label_names[0]: 0.93}}, series_uid="1.2.3.1")
+    odd = make_study(*scan, series_uid="1.2.3.2", unlike=True)
+    mixed = msgspec.structs.replace(flagged, series=flagged.series + odd.series)
+    first, *others = task.labels
+    page = report(make_results(mixed, make_study(*scan, patient_id="PLAIN")))
+    assert page.text.index("P1") < page.text.index("PLAIN")
+    assert f"▲ {first.display} 1 of 12" in page.text  # in the worklist
+    assert f"{first.display} 0.930 0.500 ▲ flagged 1 of 12" in page.text
+    threshold = 0.5 - 0.05
+    assert f"{others[0].display} 0.100 {threshold:.3f} not judged not judged" in page.text
+    assert "Not judged: no probability is marked." in page.text
+    assert "▲ marks a probability at or above the threshold of its label." in page.text
+
+
 def test_the_worklist_tells_studies_unlike_the_training_data_and_the_limits_of_the_model(
     report: Callable[[Results], Page],
     scan: tuple[Path, list[str]],

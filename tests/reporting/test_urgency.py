@@ -54,3 +54,15 @@ def test_studies_unlike_the_training_data_stand_between_flagged_ones_and_the_oth
     ]
     ordered = [study.patient_id for study in by_urgency(studies, model)]
     assert ordered == ["flagged", "unlike, low", "unlike, high", "not flagged"]
+
+
+def test_a_study_flagged_by_one_series_stays_among_the_flagged_where_another_is_unlike(
+    make_study: MakeStudy, model: ModelSummary
+) -> None:
+    any_label = model.labels[0]
+    flagged = make_study("x", ["a"], {0: {any_label: 0.9}}, patient_id="flagged and unlike")
+    odd = make_study("x", ["a"], {0: {any_label: 0.99}}, patient_id="unlike", unlike=True)
+    mixed = msgspec.structs.replace(flagged, series=flagged.series + odd.series)
+    other = make_study("x", ["a"], {0: {any_label: 0.6}}, patient_id="flagged")
+    ordered = [study.patient_id for study in by_urgency([odd, other, mixed], model)]
+    assert ordered == ["flagged and unlike", "flagged", "unlike"]

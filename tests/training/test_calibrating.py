@@ -13,7 +13,7 @@ from slicewise.evaluation.calibration import choose_threshold, fit_platt
 from slicewise.evaluation.site import Site
 from slicewise.evaluation.study_thresholds import equal_odds_threshold
 from slicewise.package import NO_STUDY_THRESHOLD, NOT_CALIBRATED, PRIOR_STATED, Manifest, probabilities_from_logits
-from slicewise.training.calibrating import ELSEWHERE, calibrate, check_prior
+from slicewise.training.calibrating import ELSEWHERE, HIGHEST, calibrate, check_prior
 
 PLAIN = CalibrationConfig()
 PRIOR = {"any": 0.144, "epidural": 0.004, "subdural": 0.063}
@@ -74,6 +74,19 @@ def test_what_was_stated_in_advance_stands_in_every_text(site: Site, manifest: M
         assert choose_threshold(probabilities[:, index], site.targets[:, index]) == pytest.approx(
             thresholds["epidural"], rel=1e-3
         )
+
+
+def test_a_prior_for_which_the_other_labels_leave_no_room_is_said_to_be_missed(site: Site, manifest: Manifest) -> None:
+    names = manifest.task.label_names
+    room = calibrate(site, manifest.task, CalibrationConfig({"any": 0.2} | dict.fromkeys(names[1:], 0.01)))
+    assert HIGHEST not in room.limitations[0]
+    # The others keep their share of the calibration slices.
+    alone = calibrate(site, manifest.task, CalibrationConfig({"any": 0.01}))
+    probabilities = probabilities_from_logits(site.logits, alone.calibration, manifest.task.any_index)
+    positive = site.targets[:, 0] == 1
+    mean = 0.01 * probabilities[positive, 0].mean() + 0.99 * probabilities[~positive, 0].mean()
+    assert mean > 0.02
+    assert f"any is {mean:.3f} on average at that prior, {HIGHEST}); elsewhere" in alone.limitations[0]
 
 
 def test_shrinkage_without_a_prior_is_stated_too(site: Site, manifest: Manifest) -> None:

@@ -85,8 +85,8 @@ def results_table(results: Results, studies: Iterable[StudyResult]) -> tuple[str
         count = sum(len(series.slices) for series in study.series)
         flagged = str(sum(len(model.flagged_slices(series)) for series in study.series))
         probabilities = (f"{study.probabilities[name]:.3f}" for name in model.labels)
-        verdict = "yes" if model.flagged_of(study) else "no"
-        judged = (_UNLIKE, "-") if study.unlike_training else (verdict, flagged)
+        verdict = "yes" if model.flagged_of(study) else _UNLIKE if study.unlike_training else "no"
+        judged = (verdict, "-" if verdict == _UNLIKE else flagged)
         rows.append((printable(study.study_uid[-24:]), str(count), *probabilities, *judged))
     return aligned(rows, left=1), len(rows) - 1
 
@@ -100,7 +100,12 @@ def unlike_note(studies: Iterable[StudyResult]) -> str:
         reasons = dict.fromkeys(item.message for item in study.warnings if item.code == UNLIKE_TRAINING)
         if study.unlike_training:
             name = printable(study.study_uid[-24:])
-            lines.append(f"{name}: unlike the training data, do not rely on these probabilities. {' '.join(reasons)}")
+            odd = sum(series.unlike_training for series in study.series)
+            which = "" if odd == len(study.series) else f"{odd} of {len(study.series)} series "
+            lines.append(
+                f"{name}: {which}unlike the training data, do not rely on "
+                f"{'their' if which else 'these'} probabilities. {' '.join(reasons)}"
+            )
     return "\n".join(lines)
 
 
@@ -113,7 +118,7 @@ def summary(results: Results, scored: int) -> str:
 
 
 def _write_tables(output: Path, results: Results, studies: Iterable[StudyResult]) -> None:
-    from slicewise import results as writers
+    from slicewise import results_csv as writers
 
     labels = results.model.labels
     writers.write_slices_csv(output / "slices.csv", studies, labels)

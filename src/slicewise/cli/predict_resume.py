@@ -32,6 +32,7 @@ def call_journal(arguments: argparse.Namespace, detector: Detector) -> Iterator[
         runtime=detector.runtime.name,
         software_version=__version__,
         precision=engine_facts(detector.runtime)["precision"],
+        evidence_maps=detector.evidence_maps,
     )
     # What names patients must not stay beside anonymous results, whatever happens to the process.
     path = None if arguments.anonymous else arguments.output / PARTIAL

@@ -27,7 +27,8 @@ from slicewise.data.store import (
     folder_name,
 )
 from slicewise.files import write_atomically, write_bytes_atomically
-from slicewise.results import SLICE_COLUMNS, Rejection, write_rejected_csv
+from slicewise.results import Rejection
+from slicewise.results_csv import SLICE_COLUMNS, write_rejected_csv
 
 
 def write_manifest(path: Path, manifest: DatasetManifest) -> None:

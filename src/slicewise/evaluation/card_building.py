@@ -14,8 +14,8 @@ from slicewise.evaluation.model_card import (
     Card,
     EvaluatedOn,
     LevelFigures,
-    LocalisedLabel,
     Making,
+    MeasuredLocalisation,
     Robustness,
     read_card,
 )
@@ -69,9 +69,10 @@ def build_card(
         _check_model(robustness, found.model_digest, digests, package)
         card = msgspec.structs.replace(card, robustness=found)
     if localisation is not None:
-        labels = _read(localisation, tuple[LocalisedLabel, ...])
-        _check_labels(localisation, {item.label for item in labels}, package)
-        card = msgspec.structs.replace(card, localisation=labels)
+        measured = _read(localisation, MeasuredLocalisation)
+        _check_model(localisation, measured.model_digest, digests, package)
+        _check_labels(localisation, {item.label for item in measured.labels}, package)
+        card = msgspec.structs.replace(card, localisation=measured.labels)
     if making is not None:
         record = _read(making, Making)
         stages = tuple(stage for stage in record.stages if stage.finished)

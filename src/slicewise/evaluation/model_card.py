@@ -129,6 +129,18 @@ class LocalisedLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     within_10_mm: Estimate
 
 
+class MeasuredLocalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `benchmarks/localisation.py` writes.
+
+    Attributes:
+        model_digest: Digest of the model package.
+        labels: What was found, by label.
+    """
+
+    model_digest: str
+    labels: tuple[LocalisedLabel, ...]
+
+
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step on the way to the model.
 
@@ -137,12 +149,14 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         command: The command line.
         seconds: How long it took, over all its attempts.
         finished: Whether it ended well.
+        files_digest: Digest of the files of the repository that the command names; "" where it names none.
     """
 
     name: str
     command: str
     seconds: Seconds
     finished: bool
+    files_digest: str = ""
 
 
 class Making(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from slicewise.evaluation.attributes import ATTRIBUTES
 from slicewise.evaluation.predictions import UNKNOWN, PredictionTable
 from slicewise.evaluation.triage import ARRIVAL
 from slicewise.files import write_atomically
-from slicewise.results import SLICE_COLUMNS
+from slicewise.results_csv import SLICE_COLUMNS
 from slicewise.task import Task
 
 LABEL_PREFIX = "label_"

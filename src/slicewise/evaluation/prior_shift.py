@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from slicewise.evaluation.metrics import Floats, Targets
+from slicewise.evaluation.metrics import Floats, Probabilities, Targets
 from slicewise.package import Calibration
 
 _FURTHEST = 700.0
@@ -64,6 +64,21 @@ def calibrate_at_prior(
             scale[index], bias[index] = shrinkage * scale[index], shrinkage * bias[index] + shift
         highest = np.maximum(highest, special.expit(scale[index] * values + bias[index]))
     return Calibration(scale=tuple(map(float, scale)), bias=tuple(map(float, bias)))
+
+
+def mean_at_prior(probabilities: Probabilities, targets: Targets, wanted: float) -> float | None:
+    """Returns the mean probability of one label, positives and negatives weighted to a share of positives.
+
+    Args:
+        probabilities: Shape (n,).
+        targets: Shape (n,), in {0, 1} with -1 for unknown.
+        wanted: The share, between 0 and 1.
+
+    Returns:
+        None where the targets are not of both classes.
+    """
+    share = float(targets[targets >= 0].mean()) if np.any(targets >= 0) else 0.0
+    return float(_weights(targets, share, wanted) @ probabilities) if 0.0 < share < 1.0 else None
 
 
 def _weights(truth: Targets, share: float, wanted: float) -> Floats:

@@ -49,7 +49,7 @@ def equal_odds_threshold(probabilities: Probabilities, targets: Targets) -> floa
 
     Returns:
         None with fewer than `LEAST_STUDIES` positive or negative studies, or where a higher score is no sign of the
-        finding.
+        finding: the point then lies nowhere, or beyond all scores.
 
     Raises:
         ValueError: If a shape or value does not fit.
@@ -65,8 +65,11 @@ def equal_odds_threshold(probabilities: Probabilities, targets: Targets) -> floa
     (slope,), bias = fit_logistic(((scores - center) / spread)[:, None], truth.astype(np.int8))
     if slope <= 0.0:
         return None
-    crossing = (np.log(positives / negatives) - bias) / slope
-    return float(special.expit(center + spread * crossing))
+    crossing = center + spread * (np.log(positives / negatives) - bias) / slope
+    # Where the classes do not differ the slope is rounding, and what is divided by it lies anywhere.
+    if not scores.min() < crossing <= scores.max():
+        return None
+    return float(special.expit(crossing))
 
 
 def choose_study_thresholds(

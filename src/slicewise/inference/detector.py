@@ -84,6 +84,7 @@ class Detector:
         self.package = package
         self.runtime = runtime
         self._timer = timer
+        self.evidence_maps = evidence_maps
         self._familiarity = Familiarity.of(read_reference(package))
         self._evidence = EvidenceFinder(package, runtime, for_pictures=evidence_maps)
 
@@ -244,11 +245,12 @@ class Detector:
         results = tuple(self._scored(item.unscored, item.model_input) for item in study.series)
         if not results:
             return StudyOutcome(None, study.rejected)
+        judged = [result for result in results if not result.unlike_training] or results
         result = StudyResult(
             patient_id=study.patient_id,
             study_uid=study.study_uid,
             series=results,
-            probabilities=aggregate([result.probabilities for result in results], self.task.study_rule),
+            probabilities=aggregate([result.probabilities for result in judged], self.task.study_rule),
             warnings=tuple(warning for result in results for warning in result.warnings),
             sources=study.sources,
         )

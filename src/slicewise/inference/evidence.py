@@ -16,6 +16,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 from scipy.special import expit
 
+from slicewise.errors import PackageError
 from slicewise.imaging.channels import channels_of_rows
 from slicewise.imaging.preprocess import ModelInput
 from slicewise.inference.runtime import Floats, Runtime
@@ -102,8 +103,12 @@ class EvidenceFinder:
         Returns:
             Shape (K, L, C, C): with maps, the share of every cell that the finding fills, by the network; else by how
             much the logit of the single slice falls where one of COVERED_SIDE by COVERED_SIDE squares is covered.
+
+        Raises:
+            PackageError: If the maps have another shape.
         """
         if maps is not None:
+            _check_maps(maps, len(self.package.manifest.task.labels))
             shares: Floats = expit(maps[rows])
             return shares
         manifest = self.package.manifest
@@ -132,6 +137,14 @@ class EvidenceFinder:
         shown = seen[:1] if self.for_pictures else []
         pictures = [stored_map(values[label], names[label], model_input, method) for label in shown]
         return RowEvidence(peaks, pictures[0] if pictures else None)
+
+
+def _check_maps(maps: Floats, labels: int) -> None:
+    if maps.ndim != 4 or maps.shape[1] != labels or maps.shape[2] != maps.shape[3]:
+        raise PackageError(
+            f"The encoder of the package gives maps of shape {maps.shape}; expected (slices, {labels}, C, C). Get the "
+            "package again"
+        )
 
 
 def with_evidence(item: SliceResult, found: RowEvidence | None) -> SliceResult:

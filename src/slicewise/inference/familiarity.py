@@ -19,6 +19,7 @@ import numpy.typing as npt
 from slicewise.imaging.geometry import median_spacing_mm
 from slicewise.imaging.head_check import has_air, head_doubts
 from slicewise.imaging.preprocess import ModelInput
+from slicewise.inference.axial import primary_rows
 from slicewise.inference.distributions import STEPS
 from slicewise.inference.reference import Reference, near_distance
 from slicewise.results import UNLIKE_TRAINING
@@ -122,7 +123,9 @@ def unlike_warnings(volume: Volume, model_input: ModelInput, task: Task) -> tupl
     if any(warning.code == _CONTRAST for warning in volume.warnings):
         doubts.append("Contrast medium was given, as tags or description say.")
     slab_mm = median_spacing_mm(model_input.positions_mm) or task.preprocessing.slab_mm
-    doubts += head_doubts(model_input.values, task.preprocessing.pixel_mm, slab_mm)
+    # Of slices at one position one counts: two acquisitions have no more contrast medium than one.
+    values = model_input.values[primary_rows(model_input.duplicate_rank)]
+    doubts += head_doubts(values, task.preprocessing.pixel_mm, slab_mm)
     return tuple(ScanWarning(UNLIKE_TRAINING, doubt) for doubt in doubts)
 
 

@@ -45,6 +45,7 @@ class Call(msgspec.Struct, frozen=True):
         runtime: Name of the engine.
         software_version: Version of slicewise.
         precision: What the engine computes in.
+        evidence_maps: Whether it was kept where the evidence lies, for the pictures of a report.
     """
 
     inputs: tuple[str, ...]
@@ -53,6 +54,7 @@ class Call(msgspec.Struct, frozen=True):
     runtime: str
     software_version: str
     precision: str = DEFAULT_PRECISION
+    evidence_maps: bool = False
 
 
 class Journal:
@@ -204,7 +206,9 @@ def _check_same(database: sqlite3.Connection, call: Call, path: Path | None) -> 
             )
 
 
-def _shown(value: str | tuple[str, ...]) -> str:
+def _shown(value: str | bool | tuple[str, ...]) -> str:  # noqa: FBT001 - one of the fields of a call
+    if isinstance(value, bool):
+        return "kept (html)" if value else "not kept (no html)"
     return repr(value) if isinstance(value, str) else f"[{', '.join(value)}]"
 
 

@@ -27,7 +27,7 @@ NEAR_QUANTILE = 0.25
 """A series is as unlike as its nearest quarter: top and base of a head look odd to a model, but never all slices."""
 
 Floats = npt.NDArray[np.float64]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 LevelName = Literal["slice", "series", "study"]

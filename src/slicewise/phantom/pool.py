@@ -32,8 +32,12 @@ def run_jobs(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=use_one_thread) as pool:
-            for future in as_completed([pool.submit(work, job) for job in jobs]):
-                yield future.result()
+            try:
+                for future in as_completed([pool.submit(work, job) for job in jobs]):
+                    yield future.result()
+            finally:
+                # After an interruption the pool would first do all the rest.
+                pool.shutdown(cancel_futures=True)
     except BrokenProcessPool as error:
         raise SlicewiseError(
             "A worker process ended early, most likely for lack of memory. Run again with fewer workers: "

@@ -44,7 +44,6 @@ class StudyViewBuilder:
             heading=heading,
             patient_id=study.patient_id or "not given",
             study_uid=study.study_uid or "not given",
-            unlike=study.unlike_training,
             advice=study_advice(study, headings),
             labels=tuple(self._label_row(name, study) for name in self.model.labels),
             series=tuple(
@@ -63,6 +62,7 @@ class StudyViewBuilder:
     def _label_row(self, name: str, study: StudyResult) -> LabelRow:
         probability, threshold = study.probabilities[name], self.model.thresholds_of_studies[name]
         flagged = name in self.model.flagged_of(study)
+        not_judged = study.unlike_training and not flagged
         count = sum(name in self.model.flagged_on(item, series) for series in study.series for item in series.slices)
         total = sum(len(series.slices) for series in study.series)
         since = f", from {probability_text(self.model.thresholds[name])}" if self.model.study_thresholds else ""
@@ -73,8 +73,8 @@ class StudyViewBuilder:
             percent=percent_text(probability),
             threshold_percent=percent_text(threshold),
             flagged=flagged,
-            verdict=NOT_JUDGED if study.unlike_training else "flagged" if flagged else "not flagged",
-            slices=NOT_JUDGED if study.unlike_training else f"{count} of {total}{since}",
+            verdict=NOT_JUDGED if not_judged else "flagged" if flagged else "not flagged",
+            slices=NOT_JUDGED if not_judged else f"{count} of {total}{since}",
         )
 
     def _series(self, series: SeriesResult, pictures: StudyPictures, anchor: str, heading: str) -> SeriesView:

@@ -26,11 +26,11 @@ def by_urgency(studies: Iterable[StudyResult], model: ModelSummary) -> tuple[Stu
     """Returns flagged studies by their score, then those unlike the training data, then the others by their score.
 
     What the model cannot judge has no result: it must not stand behind studies without findings. Its scores mean
-    nothing, so it stays in the order given.
+    nothing, so it stays in the order given. A study that is flagged by another series of it stands among the flagged.
     """
 
     def urgency(study: StudyResult) -> tuple[int, float]:
-        group = 1 if study.unlike_training else 2 if model.flagged_of(study) else 0
-        return group, 0.0 if study.unlike_training else score(study.probabilities, model)
+        group = 2 if model.flagged_of(study) else 1 if study.unlike_training else 0
+        return group, 0.0 if group == 1 else score(study.probabilities, model)
 
     return tuple(sorted(studies, key=urgency, reverse=True))

@@ -77,13 +77,12 @@ class SeriesView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study: `unlike` the training data, it has no flagged slices."""
+    """One study."""
 
     anchor: str
     heading: str
     patient_id: str
     study_uid: str
-    unlike: bool
     advice: tuple[AdviceView, ...]
     labels: tuple[LabelRow, ...]
     series: tuple[SeriesView, ...]
@@ -93,8 +92,8 @@ class StudyView:
 class WorklistRow:
     """One study of the worklist.
 
-    `score` is what it is sorted by within its group; `flagged` are the labels at their threshold, none where it is
-    `unlike` the training data.
+    `score` is what it is sorted by within its group; `flagged` are the labels at their threshold, none where all of it
+    is `unlike` the training data.
     """
 
     href: str

@@ -18,6 +18,7 @@ def worklist_row(study: StudyResult, number: int, href: str, model: ModelSummary
         href: Where it is shown.
         model: Labels and thresholds.
     """
+    labels = model.flagged_of(study)
     flagged = sum(len(model.flagged_slices(series)) for series in study.series)
     count = sum(len(series.slices) for series in study.series)
     return WorklistRow(
@@ -26,8 +27,8 @@ def worklist_row(study: StudyResult, number: int, href: str, model: ModelSummary
         patient_id=study.patient_id or "not given",
         study_uid=study.study_uid or "not given",
         score=probability_text(score(study.probabilities, model)),
-        flagged=tuple(display_name(name, model) for name in model.flagged_of(study)),
+        flagged=tuple(display_name(name, model) for name in labels),
         unlike=study.unlike_training,
-        slices=NOT_JUDGED if study.unlike_training else f"{flagged} of {count}",
+        slices=NOT_JUDGED if study.unlike_training and not labels else f"{flagged} of {count}",
         warnings=tuple(dict.fromkeys(item.title for item in study_advice(study, [""] * len(study.series)))),
     )

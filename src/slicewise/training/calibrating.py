@@ -11,7 +11,7 @@ from slicewise.config import CalibrationConfig
 from slicewise.errors import ConfigError
 from slicewise.evaluation.calibration import choose_threshold, fit_platt
 from slicewise.evaluation.metrics import weighted_log_loss
-from slicewise.evaluation.prior_shift import calibrate_at_prior
+from slicewise.evaluation.prior_shift import calibrate_at_prior, mean_at_prior
 from slicewise.evaluation.site import Site
 from slicewise.evaluation.study_thresholds import StudyThresholds, choose_study_thresholds
 from slicewise.package import (
@@ -31,6 +31,10 @@ STUDY_THRESHOLD_RULE = (
     "where studies of the calibration patients with and without the finding are equally likely by their highest slice "
     "(Youden's point by a logistic model), not below the threshold of slices"
 )
+HIGHEST = "since it is reported no lower than any other label"
+PRIOR_MISSED = 1.02
+"""Beyond the stated prior by this factor, what is reported is said."""
+
 ELSEWHERE = "Probabilities hold for scans and a prevalence like those of the training data; elsewhere calibrate again."
 
 
@@ -89,7 +93,7 @@ def calibrate(site: Site, task: Task, config: CalibrationConfig) -> Calibrated:
         study_thresholds=studies.thresholds if has_own else {},
         study_threshold_rule=_study_rule(studies) if has_own else "",
         metrics=_metrics(site, task, fitted, calibration, config),
-        limitations=tuple(_limitations(site, task, config, studies)),
+        limitations=tuple(_limitations(site, task, config, studies, probabilities)),
     )
 
 
@@ -126,8 +130,21 @@ def _study_rule(studies: StudyThresholds) -> str:
     return f"{STUDY_THRESHOLD_RULE}; for {', '.join(studies.kept)}, which they cannot set, that of slices"
 
 
-def _limitations(site: Site, task: Task, config: CalibrationConfig, studies: StudyThresholds) -> Iterable[str]:
-    stated = "; ".join(_stated(task, config))
+def _missed_prior(site: Site, task: Task, config: CalibrationConfig, probabilities: Probabilities) -> Iterable[str]:
+    """Says how far the label that sums the others up is above its prior: theirs, stated or not, may leave no room."""
+    index = task.any_index
+    wanted = None if index is None else config.priors.get(task.label_names[index])
+    if index is None or wanted is None:
+        return
+    mean = mean_at_prior(probabilities[:, index], site.targets[:, index], wanted)
+    if mean is not None and mean > PRIOR_MISSED * wanted:
+        yield f"{task.label_names[index]} is {mean:.3f} on average at that prior, {HIGHEST}"
+
+
+def _limitations(
+    site: Site, task: Task, config: CalibrationConfig, studies: StudyThresholds, probabilities: Probabilities
+) -> Iterable[str]:
+    stated = "; ".join((*_stated(task, config), *_missed_prior(site, task, config, probabilities)))
     yield f"{PRIOR_STATED} ({stated}); elsewhere calibrate again." if config.priors else ELSEWHERE
     if stated and not config.priors:
         yield f"Probabilities are less extreme than on the calibration patients: {stated}."

@@ -100,9 +100,21 @@ def test_the_summary_states_thresholds_of_studies_and_a_page_those_of_slices(
     findings = find(head, {3: {"any": 0.9, "subdural": 0.5}, 4: {"any": 0.7}}, by=study_model)
     lines = _summary(findings, 2)
     assert "2 of 10 slices flagged, 2 shown" in lines
+    assert not any("more at a threshold" in line for line in lines)
     assert "0.9, flagged (threshold 0.8): Any intracranial hemorrhage" in lines
     assert "0.5, not flagged (threshold 0.55): Subdural hemorrhage" in lines
     assert len(pages(findings)) == 3
+
+
+def test_the_summary_counts_slices_that_reach_a_threshold_of_slices_alone(
+    head: Path, find: Findings, study_model: ModelSummary
+) -> None:
+    # "any" of studies is 0.8, of slices 0.5: the study is not flagged, two slices reach the latter.
+    lines = _summary(find(head, {3: {"any": 0.7}, 4: {"any": 0.6}}, by=study_model), 0)
+    assert lines[2:4] == [
+        "0 of 10 slices flagged, 0 shown",
+        "2 more at a threshold of slices alone, not of studies",
+    ]
 
 
 def test_no_line_of_the_summary_is_cut(head: Path, find: Findings) -> None:

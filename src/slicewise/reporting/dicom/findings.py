@@ -64,13 +64,17 @@ class StudyFindings:
         """How many slices are flagged, and how many reach a threshold of slices alone, in words."""
         slices = sum(len(series.slices) for series in self.study.series)
         text = f"{len(self.flagged)} of {slices} slices are flagged."
-        alone = sum(len(self.model.flagged_slices(series)) for series in self.study.series) - len(self.flagged)
-        if not alone:
+        if not self.alone:
             return text
         return (
-            f"{text} {alone} more {'reaches' if alone == 1 else 'reach'} the threshold of a slice for a label whose "
-            "threshold of a study is not reached."
+            f"{text} {self.alone} more {'reaches' if self.alone == 1 else 'reach'} the threshold of a slice for a "
+            "label whose threshold of a study is not reached."
         )
+
+    @property
+    def alone(self) -> int:
+        """Number of slices that reach thresholds of slices alone, of labels that the study is not flagged for."""
+        return sum(len(self.model.flagged_slices(series)) for series in self.study.series) - len(self.flagged)
 
     def highest(self, label: str) -> SliceResult:
         """Returns the slice with the highest probability of a label, the first of several."""

@@ -124,6 +124,7 @@ def _summary(findings: StudyFindings, shown: int) -> list[str]:
             f"slicewise {findings.software_version}, model {model.name} {model.version}",
             f"Digest {model.digest[:16]}",
             f"{len(findings.flagged)} of {slices} slices flagged, {shown} shown",
+            *([f"{findings.alone} more at a threshold of slices alone, not of studies"] if findings.alone else []),
             "",
             "Highest probability of a slice:",
             *labels,

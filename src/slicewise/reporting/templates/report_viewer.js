@@ -70,7 +70,7 @@
       find(".slice-name").textContent = slice.name;
       find(".slice-position").textContent = slice.position && "at " + slice.position;
       find(".slice-origin").textContent = slice.origin;
-      find(".slice-verdict").textContent = isFlagged ? "▲ flagged by " + count + " of " + labels.length + " labels" : "not flagged";
+      find(".slice-verdict").textContent = isFlagged ? "▲ flagged by " + count + " of " + labels.length + " labels" : profile ? "not flagged" : "not judged";
       find(".slice-verdict").classList.toggle("flagged", isFlagged);
       rows.forEach((row, index) => {
         const value = row.querySelector(".value"), bar = row.querySelector(".bar");
