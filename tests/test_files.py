@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_what_a_killed_process_leaves_is_known_by_its_name(tmp_path: Path) -> No
     assert is_unfinished(left.name)
     for name in ("file.txt", ".hidden", "file.part", "run.json"):
         assert not is_unfinished(name)
+
+
+def test_a_full_disk_is_told_with_the_path_that_was_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    for named in (None, "temporary"):
+        with pytest.raises(OSError, match="No space") as caught, write_atomically(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device", None if named is None else str(temporary))
+        assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as missing, write_atomically(path):
+        (tmp_path / "source").read_bytes()
+    assert missing.value.filename == str(tmp_path / "source")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_removes_a_half_written_folder(tmp_path: Path) -> None:

@@ -17,17 +17,23 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
     The block may create a file or a folder there. After an error nothing is left behind and what stood at `path`
     before is untouched. A folder can only be renamed to a path that is free.
+
+    Raises:
+        OSError: If the disk is full, or refuses: its `filename` is that of the path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+        # Writing to an open file that the disk has no space for names none.
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
         raise
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -106,6 +107,18 @@ def test_a_file_system_error_names_the_path(
     (tmp_path / "file").write_text("in the way")
     assert main(["package", str(tmp_path / "model"), str(tmp_path / "file" / "model.zip")]) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_with_the_path_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/report.html")
+
+    monkeypatch.setattr("slicewise.package.shipped_models", full)
+    assert main(["models"]) == 1
+    expected = "slicewise: error: out/report.html: No space left on device. Free some space and repeat the call\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -36,6 +37,7 @@ Research software, not a medical device. Not for diagnosis or any other clinical
 """
 
 FAILED, INTERRUPTED = 1, 130
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        print(f"slicewise: error: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+        advice = ". Free some space and repeat the call" if error.errno in _NO_SPACE else ""
+        print(f"slicewise: error: {error.filename or 'file'}: {error.strerror or error}{advice}", file=sys.stderr)
         return FAILED
     return code
 
