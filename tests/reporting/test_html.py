@@ -455,6 +455,8 @@ def test_the_worklist_tells_studies_unlike_the_training_data_and_the_limits_of_t
     page = report(make_results(odd, make_study(*scan, patient_id="PLAIN"), limitations=("Not for cats.",)))
     assert "Unlike the training data: do not rely on these probabilities. not judged" in page.text
     assert page.text.index("ODD") < page.text.index("PLAIN")
+    assert "0.990" not in page.text[: page.text.index("PLAIN")]
+    assert page.text[: page.text.index("PLAIN")].count("not judged") == 2  # the score and the slices
     assert page.text.index("Not for cats.") < page.text.index("Not for triage.")
 
 

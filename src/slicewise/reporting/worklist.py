@@ -21,14 +21,15 @@ def worklist_row(study: StudyResult, number: int, href: str, model: ModelSummary
     labels = model.flagged_of(study)
     flagged = sum(len(model.flagged_slices(series)) for series in study.series)
     count = sum(len(series.slices) for series in study.series)
+    judged = bool(labels) or not study.unlike_training
     return WorklistRow(
         href=href,
         heading=f"Study {number}",
         patient_id=study.patient_id or "not given",
         study_uid=study.study_uid or "not given",
-        score=probability_text(score(study.probabilities, model)),
+        score=probability_text(score(study.probabilities, model)) if judged else NOT_JUDGED,
         flagged=tuple(display_name(name, model) for name in labels),
         unlike=study.unlike_training,
-        slices=NOT_JUDGED if study.unlike_training and not labels else f"{flagged} of {count}",
+        slices=f"{flagged} of {count}" if judged else NOT_JUDGED,
         warnings=tuple(dict.fromkeys(item.title for item in study_advice(study, [""] * len(study.series)))),
     )
