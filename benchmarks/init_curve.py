@@ -2,11 +2,12 @@
 
 The hospital is a phantom one whose scanner is none that the shipped model was trained on: settings beyond the default
 ranges of the generator (`HOSPITAL`). Its first 5, 10, 25, 50 and 100 studies train a model from the weights of MODEL
-(`slicewise train --init`) and one from random weights, with the same recipe, steps and split; both are measured on
-further patients of that hospital, beside MODEL as it is. In brackets: 95 % intervals, patients resampled; differences
-are paired. Prints the commands that it runs; a second call goes on where the first one stopped.
+(`slicewise train --init`) and one from random weights, with the same recipe, steps and split; fine-tuning learns at a
+tenth of the rates. Both are measured on further patients of that hospital, beside MODEL as it is. In brackets: 95 %
+intervals, patients resampled; differences are paired. Prints the commands that it runs; a second call goes on where
+the first one stopped.
 
-    python benchmarks/init_curve.py OUT --model MODEL [--sizes 5 10 25 50 100] [--steps 60] [--test-studies 60]
+    python benchmarks/init_curve.py OUT --model MODEL [--sizes 5 10 25 50 100] [--steps 60] [--init-rate 0.1]
 
 Writes OUT/curve.md and OUT/curve.json.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 from phantom_benchmark import call
 
+from slicewise.config import FusionConfig
 from slicewise.data.store import Dataset
 from slicewise.files import write_bytes_atomically
 from slicewise.package import load_package
@@ -45,6 +47,8 @@ and the tilt are there always rather than at times, and HU are off by 7 (SD) rat
 
 STUDY_SEED, TEST_SEED = 8101, 8102
 ARMS = ("init", "scratch")
+STAGE1_RATE = 1e-3
+"""Learning rate of stage 1 from scratch; fine-tuning takes a tenth of it and of that of stage 2, as is usual."""
 
 
 def main() -> None:
@@ -53,6 +57,12 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="name or path of the model to start from")
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 10, 25, 50, 100], help="studies (%(default)s)")
     parser.add_argument("--steps", type=int, default=60, help="of stage 1, 32 slices each, in both arms (%(default)s)")
+    parser.add_argument(
+        "--init-rate",
+        type=float,
+        default=0.1,
+        help="learning rates from the model, over those from scratch (%(default)s)",
+    )
     parser.add_argument("--test-studies", type=int, default=60, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of split and training (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that generate (%(default)s)")
@@ -87,14 +97,16 @@ def train(output: Path, dataset: Path, size: int, arm: str, arguments: argparse.
     """Trains one arm, or goes on with it; what is finished is only checked to be the same run."""
     run = output / "runs" / f"{arm}-{size}"
     resume = ("--resume",) if (run / "run.json").is_file() else ()
-    settings = (f"--set={setting}" for setting in recipe(arguments.model, run.name, arguments.steps, arguments.seed))
+    rate = arguments.init_rate if arm == "init" else 1.0
+    chosen = recipe(arguments.model, run.name, arguments.steps, rate, arguments.seed)
+    settings = (f"--set={setting}" for setting in chosen)
     start = ("--init", arguments.model) if arm == "init" else ()
     call("train", dataset, "--output", run, *start, *resume, *settings)
     return run
 
 
-def recipe(model: str, name: str, steps: int, seed: int) -> tuple[str, ...]:
-    """Returns the settings of both arms: the networks of the model, one schedule, one split.
+def recipe(model: str, name: str, steps: int, rate: float, seed: int) -> tuple[str, ...]:
+    """Returns the settings of an arm: the networks of the model, one schedule but for its height, one split.
 
     Calibration is that of a plain `slicewise train`: on patients of the hospital, with no stated prior.
     """
@@ -109,7 +121,8 @@ def recipe(model: str, name: str, steps: int, seed: int) -> tuple[str, ...]:
         f"encoder.neighbours={encoder.neighbours}",
         f"stage1.steps={steps}",
         "stage1.negative_share=0.5",
-        "stage1.learning_rate=1e-3",
+        f"stage1.learning_rate={rate * STAGE1_RATE:g}",
+        f"fusion.learning_rate={rate * FusionConfig().learning_rate:g}",
         "split.encoder=0.5",  # of 4 patients, one is left for each of the other parts
         "split.fusion=0.25",
         f"fusion.name={fusion.name}",
@@ -160,6 +173,7 @@ def write(output: Path, arguments: argparse.Namespace, rows: Sequence[dict[str, 
         "model": arguments.model,
         "model_digest": load_package(arguments.model).digest,
         "steps": arguments.steps,
+        "init_rate": arguments.init_rate,
         "seed": arguments.seed,
         "test_studies": arguments.test_studies,
         "hospital": HOSPITAL,

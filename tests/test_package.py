@@ -323,10 +323,15 @@ def test_a_package_from_before_content_was_kept_stays_what_it_is(tmp_path: Path,
     assert write_package(tmp_path / "copy", package.manifest, package.files) == digest
     assert not package.has_seen_content("0" * 64)
     assert not package.has_seen_study("1.2.3")
+
+
+def test_a_shipped_package_remembers_what_it_has_seen() -> None:
     for name in shipped_models():
         shipped = load_package(name)
-        assert not {"reference.json"} & set(shipped.files)
+        assert {"reference.json", "card.json"} <= set(shipped.files)
+        assert shipped.manifest.provenance.seen_content
         assert not shipped.has_seen_study("1.2.3")
+        assert shipped.manifest.study_thresholds
 
 
 def test_a_missing_or_an_extra_file_is_refused(tmp_path: Path, make_manifest: MakeManifest) -> None:

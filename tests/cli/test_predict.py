@@ -551,7 +551,7 @@ def test_scans_unlike_the_training_data_get_no_verdict(
     assert all(0 <= float(row["any"]) <= 1 for row in rows.values())
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["model"]["limitations"]
-    assert "no other measure" in results["model"]["unlike_rule"]
+    assert "no head CT without contrast medium" in results["model"]["unlike_rule"]
 
 
 def test_a_study_is_judged_by_the_series_that_are_not_unlike(
