@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slicewise.cli.common import add_common_options, terminal_progress
 from slicewise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from slicewise.data.store import Dataset
+    from slicewise.package import ModelPackage
+    from slicewise.task import Task
 
 EPILOG = """\
 example:
   slicewise train dataset --output runs/first
   slicewise train dataset --output runs/single --reuse-stage1 runs/first --set fusion.name=none
   slicewise train dataset --output runs/first --resume
+  slicewise train dataset --output runs/tuned --init ich-phantom-small --set stage1.learning_rate=1e-4
   torchrun --nproc-per-node 4 -m slicewise.cli train dataset --output runs/first
 
 An interrupted run continues with --resume and the same options. A machine with several GPUs uses them all; several
@@ -42,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one setting"
     )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    parser.add_argument("--init", metavar="MODEL", help="start from the weights of this model")
+    parser.add_argument("--init", metavar="MODEL", help="start from the networks and weights of this model")
     parser.add_argument("--reuse-stage1", type=Path, metavar="RUN", help="take stage 1 from this run")
     add_common_options(parser)
     parser.set_defaults(run=run)
@@ -67,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(
         arguments.config,
         arguments.overrides,
-        defaults=dataset.task.training,
+        defaults=run_defaults(dataset.task, init),
         source=f"task '{dataset.task.name}', training",
     )
     package = train(
@@ -87,6 +90,23 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in manifest.metrics.items():
         print(f"{name}: {value:.4f}")
     return 0
+
+
+def run_defaults(task: Task, init: ModelPackage | None) -> dict[str, Any]:
+    """Returns what a run takes where nobody sets anything: the wishes of the task, and the networks of `--init`.
+
+    Only the same networks can start from the weights of a model; a head starts from them where the labels are the same.
+    """
+    import msgspec
+
+    defaults = dict(task.training)
+    if init is not None:
+        networks = {"encoder": msgspec.structs.asdict(init.manifest.encoder)}
+        if init.manifest.task.label_names == task.label_names:
+            networks["fusion"] = msgspec.structs.asdict(init.manifest.fusion)
+        for section, values in networks.items():
+            defaults[section] = {**defaults.get(section, {}), **values}
+    return defaults
 
 
 def _check_task(name_or_path: str, dataset: Dataset) -> None:
