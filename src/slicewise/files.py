@@ -32,7 +32,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
         else:
             temporary.unlink(missing_ok=True)
         # Writing to an open file that the disk has no space for names none.
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
 
