@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from slicewise.errors import PackageError
 from slicewise.evaluation.evidence import Estimate
 from slicewise.package import CARD, ModelPackage
+from slicewise.package_parts import read_part
 
 FORMAT_VERSION = 1
 LARGEST_BYTES = 1 << 20
@@ -204,21 +204,15 @@ def read_card(package: ModelPackage) -> Card | None:
     Raises:
         PackageError: If it is not valid, or speaks of other labels than the model's.
     """
-    content = package.files.get(CARD)
-    if content is None:
-        return None
-    name = package.manifest.name
-    if len(content) > LARGEST_BYTES:
-        raise PackageError(f"{name}: {CARD} is larger than {LARGEST_BYTES} bytes. Pack the model again")
-    try:
-        version = msgspec.json.decode(content, type=dict).get("format_version")
-        if version != FORMAT_VERSION:
-            raise PackageError(f"{name}: {CARD} has format {version}, this slicewise reads {FORMAT_VERSION}")
-        card = msgspec.json.decode(content, type=Card)
-        _check(card, package.manifest.task.label_names)
-    except (ValueError, RecursionError) as error:  # msgspec's own, text that is not UTF-8, and those of the check
-        raise PackageError(f"{name}: {CARD} is not valid: {error}. Pack the model again") from error
-    return card
+    return read_part(
+        package,
+        CARD,
+        Card,
+        format_version=FORMAT_VERSION,
+        largest_bytes=LARGEST_BYTES,
+        check=lambda card: _check(card, package.manifest.task.label_names),
+        advice="Pack the model again",
+    )
 
 
 def _check(card: Card, label_names: tuple[str, ...]) -> None:

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from slicewise.errors import PackageError
 from slicewise.inference.descriptor_space import COMPONENTS, DescriptorSpace, fit_space
 from slicewise.inference.distributions import STEPS, chance_between_halves, percentiles, step_of
 from slicewise.package import REFERENCE, ModelPackage
+from slicewise.package_parts import read_part
 
 FORMAT_VERSION = 1
 LARGEST_BYTES = 8 << 20
@@ -180,21 +180,15 @@ def read_reference(package: ModelPackage) -> Reference | None:
     Raises:
         PackageError: If it is not valid, or made for another model.
     """
-    content = package.files.get(REFERENCE)
-    if content is None:
-        return None
-    name = package.manifest.name
-    if len(content) > LARGEST_BYTES:
-        raise PackageError(f"{name}: {REFERENCE} is larger than {LARGEST_BYTES} bytes. Pack the model again")
-    try:
-        version = msgspec.json.decode(content, type=dict).get("format_version")
-        if version != FORMAT_VERSION:
-            raise PackageError(f"{name}: {REFERENCE} has format {version}, this slicewise reads {FORMAT_VERSION}")
-        reference = msgspec.json.decode(content, type=Reference)
-        _check(reference, package)
-    except (ValueError, RecursionError) as error:  # msgspec's own, text that is not UTF-8, and those of the checks
-        raise PackageError(f"{name}: {REFERENCE} is not valid: {error}. Get the package again") from error
-    return reference
+    return read_part(
+        package,
+        REFERENCE,
+        Reference,
+        format_version=FORMAT_VERSION,
+        largest_bytes=LARGEST_BYTES,
+        check=lambda reference: _check(reference, package),
+        advice="Get the package again",
+    )
 
 
 def encode_reference(reference: Reference) -> bytes:
