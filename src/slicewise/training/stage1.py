@@ -14,6 +14,7 @@ from slicewise.data.datasets import EpochBatches, SliceDataset
 from slicewise.data.store import SeriesRecord
 from slicewise.errors import ConfigError, DatasetError
 from slicewise.imaging.channels import channel_count
+from slicewise.models.depthwise import keep_depthwise_in_float32
 from slicewise.models.encoder import DescriptorNetwork, build_encoder, synchronise_batch_norm
 from slicewise.models.export import load_networks, round_to_stored_precision
 from slicewise.models.losses import bce_total, occupancy_loss, smooth, weighted_bce
@@ -137,6 +138,8 @@ def descriptor_stage(
         )
     if hardware.ranks > 1 and hardware.device.type == "cuda":
         synchronise_batch_norm(network)
+    if hardware.device.type == "cpu" and hardware.precision == torch.bfloat16:
+        keep_depthwise_in_float32(network)
     label_weights = torch.tensor(context.task.loss_weights)
 
     def of_epoch(epoch: int, first: int) -> Iterator[SliceBatch]:
