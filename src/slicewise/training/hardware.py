@@ -17,6 +17,7 @@ from torch import Tensor
 
 from slicewise.config import HardwareConfig
 from slicewise.errors import ConfigError, SlicewiseError, TrainingError
+from slicewise.training.allocator import keep_freed_memory
 
 Result = TypeVar("Result")
 
@@ -102,7 +103,8 @@ class Hardware:
 def resolve_hardware(config: HardwareConfig) -> Hardware:
     """Turns "auto" into what this machine has and, with several devices, starts the other processes.
 
-    Under `torchrun` the processes are there already, on one machine or on several.
+    Under `torchrun` the processes are there already, on one machine or on several. On the CPU this process keeps freed
+    memory from here on, see `keep_freed_memory`.
 
     Raises:
         ConfigError: If a GPU is asked for and there is none, or more of them than there are.
@@ -114,6 +116,8 @@ def resolve_hardware(config: HardwareConfig) -> Hardware:
         precision = torch.bfloat16 if _has_bfloat16_units(name) else torch.float32
     else:
         precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    if name == "cpu":
+        keep_freed_memory()
     devices, nodes = _devices(config, name), int(os.environ.get("GROUP_WORLD_SIZE", "1"))
     with _quiet():
         fabric = Fabric(
