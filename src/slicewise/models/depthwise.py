@@ -1,7 +1,7 @@
 """Depthwise convolutions that stay in float32 where bfloat16 is slower.
 
 oneDNN has fast bfloat16 kernels for dense convolutions on the CPU, but its backward pass of depthwise ones is several
-times slower in bfloat16 than in float32: a step of MobileNetV3 takes two thirds longer (`benchmarks/cpu_step.py`).
+times slower in bfloat16 than in float32 (`benchmarks/cpu_step.py`).
 """
 
 from __future__ import annotations
