@@ -16,6 +16,13 @@ def test_what_is_asked_for_is_taken() -> None:
     assert resolve_hardware(HardwareConfig(device="cpu", precision="float32")).precision == torch.float32
 
 
+def test_training_on_the_cpu_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("slicewise.training.hardware.keep_freed_memory", lambda: calls.append(True))
+    resolve_hardware(HardwareConfig(device="cpu"))
+    assert calls == [True]
+
+
 def test_fabric_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("lightning_fabric")
     level = logger.level

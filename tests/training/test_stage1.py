@@ -15,6 +15,7 @@ from slicewise.data.prepare import prepare
 from slicewise.data.store import Dataset
 from slicewise.data.writing import write_masks
 from slicewise.errors import ConfigError
+from slicewise.models.depthwise import Float32Conv2d
 from slicewise.models.encoder import DescriptorNetwork, build_encoder
 from slicewise.models.export import export_encoder, export_fusion, round_to_stored_precision
 from slicewise.models.fusion import FusionHead, build_head
@@ -25,7 +26,7 @@ from slicewise.training.context import FUSION_PART, TrainingContext
 from slicewise.training.hardware import resolve_hardware
 from slicewise.training.recipe import split_training_patients
 from slicewise.training.run_folder import RunRecord, start_run
-from slicewise.training.stage1 import train_stage1
+from slicewise.training.stage1 import descriptor_stage, initial_network, train_stage1
 from tiny import write_tiny
 
 NAME, MAP_CHANNELS = "mobilenetv3_small_050", 8
@@ -134,3 +135,19 @@ def test_maps_of_another_width_are_refused(dataset: Dataset, tmp_path: Path, mak
     init = package_of(dataset, MAP_CHANNELS, make_manifest)
     with pytest.raises(ConfigError, match=r"encoder\.map_channels=8, the configuration 16"):
         start_from(dataset, tmp_path / "run", init, "encoder.map_channels=16")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_depthwise_convolutions_stay_in_float32_where_bfloat16_trains(
+    dataset: Dataset, tmp_path: Path, precision: str
+) -> None:
+    config = load_config(None, (f"encoder.name={NAME}", f"hardware.precision={precision}", "hardware.device=cpu"))
+    record = RunRecord(config, dataset.task.name, dataset.digest(), "", "cpu", {})
+    run = start_run(tmp_path / "run", record, resume=False)
+    parts = split_training_patients(dataset, config)
+    context = TrainingContext(dataset, parts, run, resolve_hardware(config.hardware), None, no_progress)
+    network = initial_network(context)
+    descriptor_stage(context, network, context.encoder_records(), (), "Stage 1")
+    depthwise = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d) and layer.groups > 1]
+    assert depthwise
+    assert all(isinstance(layer, Float32Conv2d) == (precision == "bfloat16") for layer in depthwise)

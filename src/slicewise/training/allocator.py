@@ -17,7 +17,7 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Makes glibc keep what this process frees, for its next use. The peak stays what it was, but is held to the end.
+    """Makes glibc keep what this process frees, for its next use: the memory of the peak is held to the end.
 
     Returns:
         Whether it did: not where another C library runs, nor where `MALLOC_` variables of the environment say how it
